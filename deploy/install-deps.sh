@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs what Lynx builds with, from Debian 12's own packages. Run as root (or with sudo).
+# `--tests` adds what the tests and the linters need.
+set -euo pipefail
+export DEBIAN_FRONTEND=noninteractive
+packages=(
+  g++ cmake ninja-build ccache pkg-config git curl ca-certificates unzip python3 python3-pip
+  libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev libspdlog-dev
+  nlohmann-json3-dev catch2 libboost1.81-dev libonig-dev prometheus-cpp-dev libcli11-dev libssl-dev
+  libxxhash-dev
+)
+if [[ "${1:-}" == "--tests" ]]; then
+  packages+=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 python3-jinja2 procps)
+fi
+missing=()
+for p in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+done
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+sudo_cmd=()
+[[ $EUID -eq 0 ]] || sudo_cmd=(sudo)
+"${sudo_cmd[@]}" apt-get update -qq
+"${sudo_cmd[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"

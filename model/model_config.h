@@ -1,0 +1,43 @@
+// What a model is, whichever file it came from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lynx {
+
+enum class Architecture { kLlama, kQwen2 };
+
+enum class RopeScaling { kNone, kLinear, kLlama3, kYarn };
+
+struct RopeConfig {
+  double theta = 10000.0;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1.0;                     // linear, llama3, yarn
+  int64_t original_context = 0;            // llama3, yarn
+  double low_freq_factor = 1.0;            // llama3
+  double high_freq_factor = 4.0;           // llama3
+  double beta_fast = 32.0, beta_slow = 1.0;  // yarn
+  double attention_factor = 0.0;           // yarn; 0: 0.1 * ln(factor) + 1
+};
+
+struct ModelConfig {
+  Architecture architecture = Architecture::kLlama;
+  std::string name;  // from the file, or the file's name
+  int64_t layers = 0;
+  int64_t hidden = 0;
+  int64_t intermediate = 0;
+  int64_t q_heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t vocab = 0;
+  int64_t max_context = 0;
+  float rms_eps = 1e-5f;
+  bool qkv_bias = false;
+  bool tied_embeddings = false;
+  RopeConfig rope;
+  std::vector<int32_t> eos_ids;  // any of these ends the text
+};
+
+}  // namespace lynx
