@@ -1,0 +1,53 @@
+#include "model/kv_pool.h"
+
+#include <cstdlib>
+
+#include "runtime/status.h"
+
+namespace lynx {
+
+KvPool::~KvPool() {
+  LYNX_CHECK(used_bytes_ == 0);
+  for (auto& [size, blocks] : idle_) {
+    for (std::byte* b : blocks) std::free(b);
+  }
+}
+
+std::byte* KvPool::TryAllocate(size_t bytes) {
+  LYNX_CHECK(bytes > 0);
+  const size_t size = RoundUp(bytes);
+  if (!HasRoom(size)) return nullptr;
+  auto it = idle_.find(size);
+  if (it != idle_.end() && !it->second.empty()) {
+    std::byte* block = it->second.back();
+    it->second.pop_back();
+    idle_bytes_ -= size;
+    used_bytes_ += size;
+    return block;
+  }
+  ReleaseIdle(size);
+  auto* block = static_cast<std::byte*>(std::aligned_alloc(64, size));
+  if (block != nullptr) used_bytes_ += size;
+  return block;
+}
+
+void KvPool::Free(std::byte* block, size_t bytes) {
+  const size_t size = RoundUp(bytes);
+  LYNX_CHECK(block != nullptr && used_bytes_ >= size);
+  used_bytes_ -= size;
+  idle_bytes_ += size;
+  idle_[size].push_back(block);
+}
+
+// Gives idle blocks back until `room_bytes` fit beside what is used and idle.
+void KvPool::ReleaseIdle(size_t room_bytes) {
+  for (auto it = idle_.rbegin(); it != idle_.rend(); ++it) {
+    while (used_bytes_ + idle_bytes_ + room_bytes > budget_bytes_ && !it->second.empty()) {
+      std::free(it->second.back());
+      it->second.pop_back();
+      idle_bytes_ -= it->first;
+    }
+  }
+}
+
+}  // namespace lynx

@@ -1,0 +1,116 @@
+// The KV cache of one sequence: which blocks hold which page of which layer, and how attention
+// reads them.
+//
+// Positions [0, code_pages * 64) are the prompt's full pages, held as target code (Anchor and
+// Residual blocks; with the bf16 target also as BF16 pages, restored by the Tail). Everything
+// behind them (the prompt's partial last page, generated tokens) is BF16. A sequence with
+// code_pages == 0 is all BF16: a prefill, or the code-free reference.
+//
+// Thread: the engine thread, but for the bytes of granted blocks, which the data plane writes until
+// they are taken over. Memory comes from the pool all at once or not at all.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "model/kv_pool.h"
+
+namespace lynx {
+
+// How the prompt's full pages are held and read.
+enum class KvTarget {
+  kInt8,       // Anchor, then Residual; read as full code
+  kBf16,       // Anchor, Residual, Tail; read as BF16 pages
+  kInt8Whole,  // baseline: the 8-bit code in one piece
+  kInt4Whole,  // baseline: the 4-bit code in one piece, never completed
+  kBf16Whole,  // baseline: BF16 pages in one piece
+};
+
+// Which view of the code pages a pass reads.
+enum class KvView {
+  kDraft,   // Anchor only
+  kTarget,  // what the target says
+};
+
+struct KvGeometry {
+  int layers = 0;
+  KvShape shape;
+  KvSplit split;  // of code pages; {8, 8} for kInt8Whole, {4, 4} for kInt4Whole
+  KvTarget target = KvTarget::kInt8;
+
+  bool has_code() const { return target != KvTarget::kBf16Whole; }
+  bool has_residual() const { return target == KvTarget::kInt8 || target == KvTarget::kBf16; }
+  // True if prompt pages end as BF16 pages: by the Tail, or sent as such.
+  bool has_bf16_pages() const {
+    return target == KvTarget::kBf16 || target == KvTarget::kBf16Whole;
+  }
+};
+
+class KvSequence {
+ public:
+  // Bytes of the pool that Create takes.
+  static size_t BytesNeeded(const KvGeometry& geometry, int64_t code_pages, int64_t total_tokens);
+
+  // Room for `total_tokens` positions, the first code_pages * 64 of them as code (total_tokens at
+  // least that many). Null if the pool has no room. The pool outlives the sequence.
+  static std::unique_ptr<KvSequence> Create(const KvGeometry& geometry, int64_t code_pages,
+                                            int64_t total_tokens, KvPool* pool);
+  ~KvSequence();
+  KvSequence(const KvSequence&) = delete;
+  KvSequence& operator=(const KvSequence&) = delete;
+
+  const KvGeometry& geometry() const { return geometry_; }
+  int64_t code_pages() const { return code_pages_; }
+  int64_t total_tokens() const { return total_tokens_; }
+  int64_t pages() const { return pages_; }
+
+  // Pages of one layer, [pages()].
+  std::span<const KvPageRef> Pages(int layer, KvView view) const;
+  // Packed tokens 0..3 of the layer; null without code pages.
+  const std::byte* Sinks(int layer) const;
+
+  // Blocks to be written. Page indices count from position 0.
+  std::byte* AnchorBlock(int layer, int64_t page);    // page < code_pages, has_code
+  std::byte* ResidualBlock(int layer, int64_t page);  // page < code_pages, has_residual
+  std::byte* Bf16Page(int layer, int64_t page);  // page >= code_pages, or has_bf16_pages, or raw
+  std::byte* SinksBlock(int layer);
+
+  // First token of a code page's groups: kSinkTokens on page 0.
+  static int FirstToken(int64_t page) { return page == 0 ? kSinkTokens : 0; }
+
+  // Gives a page that could not be coded a BF16 page of its own; false if the pool has no room.
+  // Both views read it from now on.
+  bool MakeRaw(int layer, int64_t page);
+
+  // With the bf16 target: the page's BF16 form is complete, and the target view reads it.
+  // (The views of the other targets never change.)
+  void MarkRestored(int layer, int64_t page);
+
+ private:
+  struct Block {
+    std::byte* data = nullptr;
+    size_t bytes = 0;
+  };
+  KvSequence(const KvGeometry& geometry, int64_t code_pages, int64_t total_tokens, KvPool* pool);
+  bool AllocateAll();
+  bool Allocate(size_t bytes, Block* block);
+  size_t Index(int layer, int64_t page) const { return static_cast<size_t>(layer * pages_ + page); }
+
+  const KvGeometry geometry_;
+  const int64_t code_pages_;
+  const int64_t total_tokens_;
+  const int64_t pages_;
+  KvPool* const pool_;
+  std::vector<Block> anchor_;           // [layers, pages]
+  std::vector<Block> residual_;         // [layers, pages]
+  std::vector<Block> bf16_;             // [layers, pages]
+  std::vector<Block> sinks_;            // [layers]
+  std::vector<KvPageRef> draft_view_;   // [layers, pages]
+  std::vector<KvPageRef> target_view_;  // [layers, pages]
+};
+
+}  // namespace lynx
