@@ -20,6 +20,7 @@
 #include <variant>
 #include <vector>
 
+#include "model/tensor.h"
 #include "runtime/mapped_file.h"
 #include "runtime/status.h"
 
@@ -72,39 +73,6 @@ class GgufArray {
 // u8..u64, i8..i64, f32 and f64 (as double), bool, string, array.
 using GgufValue = std::variant<uint64_t, int64_t, double, bool, std::string_view, GgufArray>;
 
-// A tensor's element type by its number in the file. Only some can be converted
-// (model/dequantize.h).
-enum class GgmlType : uint32_t {
-  kF32 = 0,
-  kF16 = 1,
-  kQ4_0 = 2,
-  kQ4_1 = 3,
-  kQ5_0 = 6,
-  kQ5_1 = 7,
-  kQ8_0 = 8,
-  kQ4_K = 12,
-  kQ5_K = 13,
-  kQ6_K = 14,
-  kBF16 = 30,
-};
-
-struct GgmlTypeInfo {
-  std::string_view name;
-  uint32_t block_values;  // values in one block
-  uint32_t block_bytes;
-};
-// Null for a number that no known version of the format defines.
-const GgmlTypeInfo* FindGgmlType(GgmlType type);
-
-struct GgufTensor {
-  std::string_view name;
-  GgmlType type;
-  // Extents, outermost first (the reverse of the file's order): a weight is [outputs, inputs]. 1 to
-  // 4 of them.
-  std::vector<int64_t> shape;
-  std::span<const std::byte> data;  // shape's product / block_values * block_bytes bytes
-};
-
 class GgufFile {
  public:
   // Maps and parses the file. Errors name the path.
@@ -125,8 +93,8 @@ class GgufFile {
   absl::StatusOr<bool> Bool(std::string_view key) const;
   absl::StatusOr<const GgufArray*> Array(std::string_view key) const;
 
-  std::span<const GgufTensor> tensors() const { return tensors_; }  // in file order
-  const GgufTensor* FindTensor(std::string_view name) const;        // null if absent
+  std::span<const ModelTensor> tensors() const { return tensors_; }  // in file order
+  const ModelTensor* FindTensor(std::string_view name) const;        // null if absent
 
   // Lets the system drop the file's pages from memory; they are read again on access. For use after
   // the weights were converted: the metadata stays valid. Does nothing for Parse().
@@ -139,7 +107,7 @@ class GgufFile {
   MappedFile file_;
   uint32_t version_ = 0;
   std::unordered_map<std::string_view, GgufValue> metadata_;
-  std::vector<GgufTensor> tensors_;
+  std::vector<ModelTensor> tensors_;
   std::unordered_map<std::string_view, size_t> tensor_index_;
 };
 
