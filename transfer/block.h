@@ -9,6 +9,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace lynx {
 
@@ -47,6 +48,10 @@ struct BlockId {
   uint32_t page = 0;
   // Layer order, then kind, then page: the order of sending within a class.
   friend auto operator<=>(const BlockId&, const BlockId&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const BlockId& id) {
+    return H::combine(std::move(h), id.layer, id.kind, id.page);
+  }
 };
 
 // Random, new for each request; chosen by the receiver.

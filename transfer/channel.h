@@ -23,8 +23,8 @@ namespace lynx {
 // one is joined.
 struct SessionEvent {
   SessionId session{};
-  bool up = false;      // both connections are open
-  absl::Status status;  // why it is down
+  bool up = false;        // both connections are open
+  absl::Status status{};  // why it is down
 };
 
 // Called by one channel, from its I/O thread; every function returns without waiting.

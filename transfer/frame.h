@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <type_traits>
 
@@ -75,6 +76,20 @@ FrameHeaderBytes EncodeFrameHeader(const FrameHeader& header);
 absl::StatusOr<FrameHeader> ParseFrameHeader(std::span<const std::byte, kFrameHeaderBytes> bytes);
 
 uint64_t PayloadChecksum(std::span<const std::byte> payload);
+
+// The same in pieces, while they are warm in the cache.
+class PayloadHasher {
+ public:
+  PayloadHasher();
+  ~PayloadHasher();
+  PayloadHasher(const PayloadHasher&) = delete;
+  void Update(std::span<const std::byte> bytes);
+  uint64_t Digest() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 // ---- Opening a connection
 // ------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ struct GrantRange {
   uint32_t pages = 0;
   // Exactly the length of each block; for Tails the room that each has.
   uint64_t block_bytes = 0;
-  std::vector<std::byte*> memory;  // [layers, pages]; nullptr: that block is not expected
+  std::vector<std::byte*> memory{};  // [layers, pages]; nullptr: that block is not expected
 };
 
 // Fills `memory` by calling `at(layer, page)` for every block.
@@ -57,13 +57,14 @@ struct ReceiverEvent {
     kMemorySafe,  // a revoked transfer's memory is not written any more
     kSessionUp,
     kSessionDown,
-    kGap,  // a frame of this transfer was dropped (checksum, cut): some blocks must be asked for
-           // again
+    // A frame of this transfer was dropped for its checksum: some blocks must be asked for again.
+    // At most one of these is queued for a transfer.
+    kGap,
   };
   Type type = Type::kGap;
-  TransferKey transfer;  // kMemorySafe, kGap
-  SessionId session{};   // kSessionUp, kSessionDown
-  absl::Status status;   // kSessionDown: why
+  TransferKey transfer{};  // kMemorySafe, kGap
+  SessionId session{};     // kSessionUp, kSessionDown
+  absl::Status status{};   // kSessionDown: why
 };
 
 struct ReceiverStats {
@@ -89,9 +90,8 @@ class Receiver final : public FrameSink {
   ~Receiver() override;  // after the channels that use it
 
   // From now on frames of `key` that come through `session` are taken. ALREADY_EXISTS: the id is
-  // granted (or still in quarantine) under any epoch; FAILED_PRECONDITION: an epoch that is not
-  // newer than an earlier one of this id that is still known; INVALID_ARGUMENT: ranges beyond the
-  // wire's limits, overlapping, or with a wrong memory size.
+  // granted (or still in quarantine) under any epoch; INVALID_ARGUMENT: ranges beyond
+  // the wire's limits, overlapping, or with a wrong memory size.
   absl::Status Grant(const TransferKey& key, SessionId session, std::vector<GrantRange> ranges);
   // More memory for the same transfer (raw pages).
   absl::Status AddGrant(const TransferKey& key, std::vector<GrantRange> ranges);
@@ -126,9 +126,16 @@ class Receiver final : public FrameSink {
  private:
   struct Transfer;
   class FrameLanding;
-  enum class Drop;
 
-  Transfer* Find(const TransferKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<Transfer*> Find(const TransferKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The transfer that may take this frame; null (and counted) if none may.
+  std::shared_ptr<Transfer> Admit(SessionId session, const FrameHeader& header)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::unique_ptr<FrameLanding> Place(std::shared_ptr<Transfer> transfer, const FrameHeader& header)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ReleaseQuarantine(const TransferKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void TellGap(Transfer* transfer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Publish(const FrameLanding& landing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Wake() const {
     if (wake_) wake_();
   }

@@ -64,18 +64,18 @@ enum class FrameId : uint64_t {};
 struct OutFrame {
   FrameId id{};
   SessionId session{};
-  TransferKey transfer;
+  TransferKey transfer{};
   BlockClass block_class = BlockClass::kAnchor;
-  bool resend = false;
-  std::vector<BlockData> blocks;  // consecutive pages of one (layer, kind)
+  int blocks_resent = 0;            // of these blocks
+  std::vector<BlockData> blocks{};  // consecutive pages of one (layer, kind)
   uint64_t payload_bytes = 0;
 };
 
 struct SendPick {
-  std::optional<OutFrame> frame;
+  std::optional<OutFrame> frame{};
   // Without a frame: when to ask again at the latest, if nothing is offered and no connection
   // changes before.
-  std::optional<Nanos> ask_again_at;
+  std::optional<Nanos> ask_again_at{};
 };
 
 class SendQueue {
@@ -116,39 +116,77 @@ class SendQueue {
     std::array<uint64_t, kBlockClasses> bytes{};  // by BlockClass, granted or not
   };
   Queued queued() const { return queued_; }
-  bool has_transfers() const { return !transfers_.empty(); }
+  int64_t transfers() const { return static_cast<int64_t>(transfers_.size()); }
 
  private:
   struct Block {
     std::span<const std::byte> bytes;
-    bool queued = false;
     bool sent = false;
   };
-  struct Transfer;
-  struct Session;
-  struct InFlight;
-  struct Candidate;
+  struct Transfer {
+    TransferKey key;
+    uint64_t age = 0;  // smaller: began earlier
+    SessionId session{};
+    bool granted = false;
+    bool promoted = false;
+    absl::flat_hash_map<BlockId, Block> blocks;           // all that were offered
+    std::array<std::set<BlockId>, kBlockClasses> queued;  // to be sent, in this order
+    Nanos waited{0};                                      // passed over for others' Anchors, in all
+    std::optional<Nanos> passed_over_since;
+    int frames_in_memory = 0;  // handed out, not Written
+  };
+  struct Session {
+    uint64_t served = 0;  // virtual time of fair queueing, in bytes
+    uint64_t link_bytes_per_s = 0;
+    int residual_frames_in_flight = 0;
+  };
+  struct InFlight {
+    TransferKey transfer{};
+    SessionId session{};
+    BlockClass block_class = BlockClass::kAnchor;
+    bool written = false;
+    bool delivered = false;
+  };
+  // Smaller is sooner: (rank, fair start, age).
+  struct Candidate {
+    int rank = 0;
+    uint64_t start = 0;
+    Transfer* transfer = nullptr;
+    BlockClass block_class = BlockClass::kAnchor;
+    bool Before(const Candidate& other) const;
+  };
+  struct Survey {
+    std::optional<Candidate> best;
+    bool anchor_busy = false;               // an Anchor waits for a connection that is sending
+    std::vector<Transfer*> residual_ready;  // transfers whose Residual or Tail could go now
+  };
+  using ReadinessFn = absl::FunctionRef<Readiness(SessionId, Stream)>;
 
-  Transfer* Find(const TransferKey& key);
+  absl::StatusOr<Transfer*> Find(const TransferKey& key);
+  Survey LookAround(ReadinessFn readiness);
+  void Consider(Transfer* transfer, ReadinessFn readiness, Survey* survey);
+  int RankOf(const Transfer& transfer, BlockClass c) const;
   void CountWaits(Nanos now);
-  void MarkPassedOver(Nanos now, const Transfer* chosen);
-  std::optional<Candidate> Choose(absl::FunctionRef<Readiness(SessionId, Stream)> readiness,
-                                  bool* anchor_waits);
-  OutFrame Cut(Transfer* transfer, BlockClass c);
+  // What to answer when nothing may go: when the first Residual's patience ends.
+  std::optional<Nanos> PatienceEndsAt(Nanos now) const;
+  void MarkPassedOver(Nanos now, const Survey& survey, const Transfer* chosen);
+  OutFrame Cut(const Candidate& chosen);
   uint64_t FrameBudget(const Session& session) const;
-  void Charge(Nanos now, uint64_t bytes);
+  void Charge(Nanos now, const Candidate& chosen, uint64_t bytes);
+  void Enqueue(Transfer* transfer, const BlockId& id, const Block& block);
+  void EraseIfDone(FrameId id);
 
   const SendQueueOptions options_;
-  std::map<SessionId, Session> sessions_;
+  absl::flat_hash_map<SessionId, Session> sessions_;
   absl::flat_hash_map<TransferKey, std::unique_ptr<Transfer>> transfers_;
-  std::map<uint64_t, Transfer*> by_age_;  // by Transfer::age
+  std::map<uint64_t, Transfer*> by_age_;
   absl::flat_hash_map<FrameId, InFlight> in_flight_;
-  absl::flat_hash_map<TransferKey, int>
-      removed_;  // frames that still use a removed transfer's memory
+  absl::flat_hash_map<TransferKey, int> removed_;  // frames that still use a removed one's memory
   Queued queued_;
   uint64_t next_age_ = 0;
   uint64_t next_frame_ = 0;
-  Nanos link_free_at_{0};  // by the rate limit
+  uint64_t virtual_time_ = 0;  // fair start of the last chosen session
+  Nanos link_free_at_{0};      // by the rate limit
 };
 
 }  // namespace lynx

@@ -37,9 +37,9 @@ struct SenderStats {
 struct SenderEvent {
   enum class Type { kReleased, kSessionUp, kSessionDown };
   Type type = Type::kReleased;
-  TransferKey transfer;  // kReleased
-  SessionId session{};   // kSessionUp, kSessionDown
-  absl::Status status;   // kSessionDown: why
+  TransferKey transfer{};  // kReleased
+  SessionId session{};     // kSessionUp, kSessionDown
+  absl::Status status{};   // kSessionDown: why
 };
 
 class Sender final : public FrameSource {
