@@ -47,6 +47,9 @@ struct Kernels {
   // out[n] = bf16(silu(gate[n]) * up[n]); one row.
   void (*silu_mul)(const float* gate, const float* up, int64_t n, bf16* out);
 
+  // out[n] = bf16(gelu_tanh(gate[n]) * up[n]); one row.
+  void (*gelu_mul)(const float* gate, const float* up, int64_t n, bf16* out);
+
   // Rotates each of `heads` vectors x[heads, head_dim] in place, halves (i, i + head_dim / 2) as pairs:
   // cos_sin is [2, head_dim / 2] for this row's position.
   void (*rope)(float* x, int64_t heads, int64_t head_dim, const float* cos_sin);

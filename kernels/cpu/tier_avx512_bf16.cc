@@ -1,0 +1,28 @@
+// AVX-512 with vdpbf16ps in gemm. See simd.h for what such a file may not do.
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/cpu/kv_tiers.h"
+#include "kernels/cpu/tiers.h"
+#include "kernels/kv_pages.h"
+
+namespace lynx {
+
+const Kernels& Avx512Bf16Kernels() {
+  static constexpr Kernels kTable = [] {
+    Kernels table{};
+    table.name = "avx512_bf16";
+    table.gemm = Gemm;
+    table.rms_norm = RmsNorm;
+    table.silu_mul = SiluMul;
+    table.gelu_mul = GeluMul;
+    table.rope = Rope;
+    table.widen = Widen;
+    table.argmax = Argmax;
+    table.write_kv = WriteKv;
+    table.attend = AttendAvx512Bf16;
+    return table;
+  }();
+  return kTable;
+}
+
+}  // namespace lynx
