@@ -173,8 +173,6 @@ const Codec* FindCodec(GgmlType type) {
 
 bool CanDequantize(GgmlType type) { return FindCodec(type) != nullptr; }
 
-bool LosesPrecisionAsBf16(GgmlType type) { return type != GgmlType::kBF16; }
-
 void DequantizeToFloat(GgmlType type, std::span<const std::byte> data, std::span<float> out) {
   const Codec* codec = FindCodec(type);
   LYNX_CHECK(codec != nullptr);
@@ -187,17 +185,23 @@ void DequantizeToFloat(GgmlType type, std::span<const std::byte> data, std::span
     codec->block(in + i * info.block_bytes, out.data() + i * info.block_values);
 }
 
-void DequantizeToBf16(GgmlType type, std::span<const std::byte> data, std::span<bf16> out) {
+size_t DequantizeToBf16(GgmlType type, std::span<const std::byte> data, std::span<bf16> out) {
   constexpr size_t kChunkValues = 4096;  // a multiple of every block
   const GgmlTypeInfo& info = *FindGgmlType(type);
   float values[kChunkValues];
+  size_t rounded = 0;
   for (size_t done = 0; done < out.size(); done += kChunkValues) {
     const size_t count = std::min(kChunkValues, out.size() - done);
     const auto chunk = data.subspan(done / info.block_values * info.block_bytes,
                                     count / info.block_values * info.block_bytes);
     DequantizeToFloat(type, chunk, {values, count});
-    for (size_t i = 0; i < count; ++i) out[done + i] = ToBf16(values[i]);
+    for (size_t i = 0; i < count; ++i) {
+      out[done + i] = ToBf16(values[i]);
+      // The lower half of a float is what BF16 leaves out, but for the payload of a NaN.
+      rounded += (std::bit_cast<uint32_t>(values[i]) & 0xffffu) != 0;
+    }
   }
+  return rounded;
 }
 
 float HalfToFloat(uint16_t bits) {

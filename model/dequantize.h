@@ -15,14 +15,11 @@ namespace lynx {
 
 bool CanDequantize(GgmlType type);
 
-// True if not every value that the type can express is a BF16 number.
-bool LosesPrecisionAsBf16(GgmlType type);
-
 // `data` holds exactly out.size() values in whole blocks. CanDequantize(type).
 void DequantizeToFloat(GgmlType type, std::span<const std::byte> data, std::span<float> out);
 
-// The same, rounded to BF16 (to nearest, ties to even).
-void DequantizeToBf16(GgmlType type, std::span<const std::byte> data, std::span<bf16> out);
+// The same, rounded to BF16 (to nearest, ties to even). Returns how many values are not what they were.
+size_t DequantizeToBf16(GgmlType type, std::span<const std::byte> data, std::span<bf16> out);
 
 // IEEE half precision to float32, exactly; denormals, infinities and NaN too.
 float HalfToFloat(uint16_t bits);

@@ -3,23 +3,30 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "runtime/status.h"
 
 namespace lynx {
 
 enum class Architecture { kLlama, kQwen2 };
+std::string_view ArchitectureName(Architecture architecture);  // "llama", "qwen2"
 
 enum class RopeScaling { kNone, kLinear, kLlama3, kYarn };
 
 struct RopeConfig {
   double theta = 10000.0;
   RopeScaling scaling = RopeScaling::kNone;
-  double factor = 1.0;                     // linear, llama3, yarn
-  int64_t original_context = 0;            // llama3, yarn
-  double low_freq_factor = 1.0;            // llama3
-  double high_freq_factor = 4.0;           // llama3
+  double factor = 1.0;                       // linear, llama3, yarn
+  int64_t original_context = 0;              // llama3, yarn
+  double low_freq_factor = 1.0;              // llama3
+  double high_freq_factor = 4.0;             // llama3
   double beta_fast = 32.0, beta_slow = 1.0;  // yarn
-  double attention_factor = 0.0;           // yarn; 0: 0.1 * ln(factor) + 1
+  double attention_factor = 0.0;             // yarn; 0: 0.1 * ln(factor) + 1
+  // Divisors of the head_dim / 2 inverse frequencies, if the file holds them ready-made (then
+  // `scaling` is kNone: GGUF keeps llama3's scaling so); else empty.
+  std::vector<float> frequency_divisors;
 };
 
 struct ModelConfig {
@@ -37,7 +44,12 @@ struct ModelConfig {
   bool qkv_bias = false;
   bool tied_embeddings = false;
   RopeConfig rope;
-  std::vector<int32_t> eos_ids;  // any of these ends the text
+  std::vector<int32_t> eos_ids;  // any of these ends the text; ascending
 };
+
+// Whether the numbers make sense together: positive, within what 32-bit sizes of one row can hold,
+// head counts that divide, end-of-text ids inside the vocabulary. Every loader calls it, so that
+// what is loaded can be computed with.
+absl::Status ValidateModelConfig(const ModelConfig& config);
 
 }  // namespace lynx

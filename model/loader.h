@@ -1,0 +1,41 @@
+// Loads a model: a GGUF file or a Hugging Face folder, told apart by content.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "model/gguf.h"
+#include "model/model_config.h"
+#include "model/weights.h"
+#include "runtime/status.h"
+
+namespace lynx {
+
+// What tokenizer and chat template are made from. Exactly one of the two is set.
+struct ModelFiles {
+  std::unique_ptr<const GgufFile> gguf;
+  std::string
+      folder;  // holds tokenizer.json, tokenizer_config.json and perhaps chat_template.jinja
+};
+
+struct ModelMetadata {
+  ModelConfig config;
+  ModelFiles files;
+};
+
+struct LoadedModel {
+  ModelConfig config;
+  ModelFiles files;
+  Weights weights;
+};
+
+// Config and metadata only: milliseconds, whatever the model's size. Of an HF folder only the JSON
+// files are read.
+absl::StatusOr<ModelMetadata> LoadModelMetadata(const std::string& path);
+
+// The whole model. Takes seconds and as much memory as the weights in BF16 (a tied embedding counts
+// twice: once for lookup, once packed); the file's own pages are let go. Errors name the path and
+// what is wrong or not supported.
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path);
+
+}  // namespace lynx
