@@ -7,7 +7,7 @@ packages=(
   g++ cmake ninja-build ccache pkg-config git curl ca-certificates unzip python3 python3-pip
   libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev libspdlog-dev
   nlohmann-json3-dev catch2 libboost1.81-dev libonig-dev prometheus-cpp-dev libcli11-dev libssl-dev
-  libxxhash-dev
+  libxxhash-dev libutf8proc-dev
 )
 if [[ "${1:-}" == "--tests" ]]; then
   packages+=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 python3-jinja2 procps)
