@@ -1,14 +1,16 @@
-// The KV code "P64": one nested 8-bit code whose upper bits are the Anchor and whose lower bits are the Residual.
-// docs/kv-code.md has the why; this header and kv_split_inl.h are the single specification.
+// The KV code "P64": one nested 8-bit code whose upper bits are the Anchor and whose lower bits are
+// the Residual. docs/kv-code.md has the why; this header and kv_split_inl.h are the single
+// specification.
 //
 // Unit: a page = 64 tokens of one layer, all KV heads, K (after RoPE) and V.
-// Group: one channel of one KV head over the page's tokens (tokens [first_token, 64): the prompt's first four tokens,
-// the sinks, stay BF16 and outside page 0's groups).
+// Group: one channel of one KV head over the page's tokens (tokens [first_token, 64): the prompt's
+// first four tokens, the sinks, stay BF16 and outside page 0's groups).
 //   lo = the group's minimum, a BF16 number sent exactly.
 //   s  = the smallest 2^(k/8), k an int8, with s >= (max - lo) / 255. max == lo: k = -128.
 //   q  = clamp(rint((x - lo) / s), 0, 255) in float32, ties to even.
-// With b Anchor bits and r = 8 - b: Anchor A = q >> r, rebuilt as lo + s * ((A << r) + (2^r - 1) / 2);
-// Residual = q & (2^r - 1); full = lo + s * q. Inf, NaN or a step beyond k = 127 anywhere in the page: it is raw.
+// With b Anchor bits and r = 8 - b: Anchor A = q >> r, rebuilt as lo + s * ((A << r) + (2^r - 1) /
+// 2); Residual = q & (2^r - 1); full = lo + s * q. Inf, NaN or a step beyond k = 127 anywhere in
+// the page: it is raw.
 #pragma once
 
 #include <cstddef>
@@ -28,28 +30,29 @@ struct KvShape {
   friend bool operator==(const KvShape&, const KvShape&) = default;
 };
 
-// Anchor bits of K and V. 3 to 7 split; 8 puts the whole code into the Anchor block (the int8 baseline).
+// Anchor bits of K and V. 3 to 7 split; 8 puts the whole code into the Anchor block (the int8
+// baseline).
 struct KvSplit {
   int k_bits = 5;
   int v_bits = 4;
   friend bool operator==(const KvSplit&, const KvSplit&) = default;
 };
 
-// Sizes of the blocks of one page, in bytes. Anchor: lo and k of every group, then the Anchor planes. Residual: the
-// Residual planes (0 bytes if both widths are 8).
+// Sizes of the blocks of one page, in bytes. Anchor: lo and k of every group, then the Anchor
+// planes. Residual: the Residual planes (0 bytes if both widths are 8).
 size_t AnchorBlockBytes(KvShape shape, KvSplit split);
 size_t ResidualBlockBytes(KvShape shape, KvSplit split);
 size_t Bf16PageBytes(KvShape shape);
-// Tokens packed one after another, each [K, V][kv_heads][head_dim] in BF16: how sinks and a prompt's partial last
-// page travel.
+// Tokens packed one after another, each [K, V][kv_heads][head_dim] in BF16: how sinks and a
+// prompt's partial last page travel.
 size_t PackedTokenBytes(KvShape shape);
 
-// A BF16 page in memory: K [kv_heads][head_dim / 2][64 tokens][2], then V [kv_heads][32 token pairs][head_dim][2].
-// Both put the two members of a dot product's pair side by side.
+// A BF16 page in memory: K [kv_heads][head_dim / 2][64 tokens][2], then V [kv_heads][32 token
+// pairs][head_dim][2]. Both put the two members of a dot product's pair side by side.
 struct WriteKvArgs {
   KvShape shape;
-  const float* k = nullptr;  // [kv_heads, head_dim], after RoPE
-  const float* v = nullptr;  // [kv_heads, head_dim]
+  const float* k = nullptr;   // [kv_heads, head_dim], after RoPE
+  const float* v = nullptr;   // [kv_heads, head_dim]
   std::byte* page = nullptr;  // BF16 page
   int token = 0;              // 0..63
 };
@@ -65,7 +68,8 @@ struct SplitPageArgs {
   std::byte* residual = nullptr;    // ResidualBlockBytes; may be null if that is 0
 };
 
-// The Tail: which of the n consecutive BF16 numbers that quantize to q was meant, in ceil(log2 n) bits.
+// The Tail: which of the n consecutive BF16 numbers that quantize to q was meant, in ceil(log2 n)
+// bits.
 struct TailEncodeArgs {
   KvShape shape;
   KvSplit split;
@@ -82,8 +86,9 @@ struct TailDecodeArgs {
   int first_token = 0;
   const std::byte* anchor = nullptr;
   const std::byte* residual = nullptr;
-  std::span<const std::byte> tail;  // from a peer: returns false if its length does not fit the code
-  std::byte* page = nullptr;        // BF16 page; tokens before first_token are left alone
+  std::span<const std::byte>
+      tail;                   // from a peer: returns false if its length does not fit the code
+  std::byte* page = nullptr;  // BF16 page; tokens before first_token are left alone
 };
 
 // Tokens [begin, end) of a BF16 page to and from packed form.
