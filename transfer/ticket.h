@@ -39,6 +39,7 @@ class TicketRegistry {
   void Forget(SessionId session);
   // Sessions whose streams did not both come in time; they are forgotten.
   std::vector<SessionId> Expire(Nanos now);
+  bool Has(SessionId session) const { return entries_.contains(session); }
   size_t sessions() const { return entries_.size(); }
 
  private:
