@@ -1,0 +1,133 @@
+// The prefill engine: computes prompts in chunks, splits their KV page by page and layer by layer as it goes, offers
+// the blocks to the sender, and samples the first token.
+//
+// Life of a run: Submit -> queued (holds no memory) -> its memory is reserved and `ready` is sent -> grant (or
+// not_yet: it goes back to the queue) -> chunks, blocks offered -> first token -> waits for done, answers missing ->
+// finished. A run is cancelled by Cancel, its deadline, or the end of its data session.
+//
+// Threads: Submit, Post and Cancel from any thread; everything else, RunSink included, on the engine thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/kv_pool.h"
+#include "model/transformer.h"
+#include "prefill/run.h"
+#include "proto/lynx.pb.h"
+#include "runtime/bounded_queue.h"
+#include "runtime/clock.h"
+#include "runtime/status.h"
+#include "transfer/sender.h"
+
+namespace lynx::prefill {
+
+// Where a run's messages go. Called on the engine thread; must not wait.
+class RunSink {
+ public:
+  virtual ~RunSink() = default;
+  virtual void OnMessage(RunId run, v1::PrefillToDecode message) = 0;
+  // The last call for a run. OK after `done`.
+  virtual void OnFinished(RunId run, const absl::Status& status) = 0;
+};
+
+struct EngineOptions {
+  int64_t chunk_tokens = 512;           // rows of a step, over all prompts in it
+  size_t kv_budget_bytes = 1u << 30;    // BF16 pages and code blocks of running prompts
+  size_t queue_limit = 256;             // runs that are not finished
+  Nanos not_yet_retry = std::chrono::milliseconds(20);  // how long a run waits after not_yet
+  KvTarget target = KvTarget::kInt8;    // of this server; a run that asks for another is refused
+  int64_t max_context = 0;              // 0: the model's
+};
+
+struct EngineStats {
+  int64_t running = 0;
+  int64_t waiting = 0;
+  int64_t prompt_tokens_outstanding = 0;
+  size_t kv_used_bytes = 0;
+  size_t kv_budget_bytes = 0;
+  uint64_t prompt_tokens = 0;  // computed since the start
+  uint64_t steps = 0;          // grows while work makes progress
+};
+
+class Engine {
+ public:
+  // Everything given outlives the engine. `wake`: called from any thread when Step has something new to do.
+  Engine(const EngineOptions& options, const ModelConfig& config, const Weights& weights,
+         const Kernels& kernels, ThreadPool& pool, const Clock& clock, Sender& sender, RunSink& sink,
+         std::function<void()> wake);
+  ~Engine();  // cancels what runs
+
+  // INVALID_ARGUMENT: can never be served. RESOURCE_EXHAUSTED: the queue is full. UNAVAILABLE: draining. The run's
+  // messages go to the sink, OnFinished last (also after a Cancel).
+  absl::StatusOr<RunId> Submit(v1::RunRequest request, SessionId session, Nanos deadline);
+  // A message of the decode server for this run. RESOURCE_EXHAUSTED: it sends faster than we read.
+  absl::Status Post(RunId run, v1::DecodeToPrefill message);
+  void Cancel(RunId run, absl::Status why);
+
+  // Refuses new runs from now on.
+  void Drain() { draining_ = true; }
+
+  // Does what there is to do, at most one pass of the model. False: nothing until a wake or NextDeadline().
+  bool Step();
+  // When Step has something to do without a wake; Nanos::max() if nothing is timed.
+  Nanos NextDeadline() const;
+
+  EngineStats stats() const;  // any thread; a snapshot of the last step
+
+ private:
+  struct Mail {
+    RunId run{};
+    std::unique_ptr<Run> submitted;  // a new run
+    v1::DecodeToPrefill message;
+    absl::Status cancel;  // not OK: cancel the run
+  };
+
+  absl::Status Validate(const v1::RunRequest& request) const;
+  bool ReadMail();
+  void OnMessage(Run& run, const v1::DecodeToPrefill& message);
+  void OnGrant(Run& run);
+  void OnRawGrant(Run& run);
+  void OnMissing(Run& run, const v1::Missing& missing);
+  bool HandleSenderEvents();
+  bool ExpireRuns();
+  bool AskForGrants();
+  bool RunChunk();
+  void AfterLayer(int layer, std::span<Run* const> runs, std::span<const int64_t> counts);
+  void FinishChunk(Run& run, int64_t row_base, int64_t count);
+  void SendPromptLogprobs(Run& run, int64_t row_base, int64_t count);
+  void SendFirstToken(Run& run, int64_t last_row);
+  void Finish(RunId id, const absl::Status& status);
+  void PublishStats();
+
+  const EngineOptions options_;
+  const ModelConfig& config_;
+  const Kernels& kernels_;
+  ThreadPool& pool_;
+  const Clock& clock_;
+  Sender& sender_;
+  RunSink& sink_;
+  const std::function<void()> wake_;
+  Transformer transformer_;
+  KvPool kv_pool_;
+
+  BoundedQueue<Mail> mail_;
+  std::atomic<uint64_t> next_run_{1};
+  std::atomic<int64_t> unfinished_{0};
+  std::atomic<bool> draining_{false};
+
+  std::map<RunId, std::unique_ptr<Run>> runs_;  // in order of arrival
+  // Ended runs whose blocks the sender may still read.
+  std::map<TransferKey, std::unique_ptr<Run>> awaiting_release_;
+
+  mutable absl::Mutex stats_mu_;
+  EngineStats stats_ ABSL_GUARDED_BY(stats_mu_);
+};
+
+}  // namespace lynx::prefill
