@@ -57,14 +57,20 @@ template <class S, int R, int J, class Rows>
     const auto* row = rows.At(pair);
     const float* weight = w + 2 * pair;
     F x[J];
+#pragma GCC unroll 8
     for (int j = 0; j < J; ++j) x[j] = rows.Odd(row, lane + j * S::kLanes);
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const F factor(weight[r * w_stride + 1]);
+#pragma GCC unroll 8
       for (int j = 0; j < J; ++j) acc[r][j] = Fma(x[j], factor, acc[r][j]);
     }
+#pragma GCC unroll 8
     for (int j = 0; j < J; ++j) x[j] = rows.Even(row, lane + j * S::kLanes);
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const F factor(weight[r * w_stride]);
+#pragma GCC unroll 8
       for (int j = 0; j < J; ++j) acc[r][j] = Fma(x[j], factor, acc[r][j]);
     }
   }
@@ -299,13 +305,17 @@ class AttentionBlock {
       constexpr int kTokens = J * S::kLanes;
       for (int t = all_.begin / kTokens * kTokens; t < all_.end; t += kTokens) {
         F acc[R][J];
+#pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
           const F start(base == nullptr ? 0.0f : base[i + r]);
+#pragma GCC unroll 8
           for (int j = 0; j < J; ++j) acc[r][j] = start;
         }
         Chain<S, R, J>(keys, 0, d_ / 2, t, q + i * s_.stride, s_.stride, acc);
+#pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
           float* scores = s_.scores + (i + r) * kPageTokens + t;
+#pragma GCC unroll 8
           for (int j = 0; j < J; ++j) S::Store(scores + j * S::kLanes, acc[r][j]);
         }
       }
@@ -328,13 +338,17 @@ class AttentionBlock {
   void ValueTile(const Rows& rows, TokenRange range, int i, int channel, const float* step,
                  const float* offset) {
     F acc[R][J];
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
       for (int j = 0; j < J; ++j) acc[r][j] = F(0.0f);
     }
     Chain<S, R, J>(rows, range.begin / 2, (range.end + 1) / 2, channel, s_.scores + i * kPageTokens,
                    kPageTokens, acc);
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const SoftmaxStep softmax = steps_[i + r];
+#pragma GCC unroll 8
       for (int j = 0; j < J; ++j) {
         const int c = channel + j * S::kLanes;
         F v = acc[r][j];
