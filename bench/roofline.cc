@@ -1,0 +1,80 @@
+#include "bench/roofline.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+#include "runtime/aligned_buffer.h"
+#include "runtime/status.h"
+
+namespace lynx::bench {
+namespace {
+
+double Now() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
+// Adds up words, four chains wide: slower memory than this loop is what is measured.
+uint64_t Sum(const uint64_t* p, size_t count) {
+  uint64_t s[8] = {};
+  for (size_t i = 0; i + 8 <= count; i += 8) {
+    for (int j = 0; j < 8; ++j) s[j] += p[i + j];
+  }
+  return s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
+}
+
+using FmaLoop = double (*)(long rounds);
+
+FmaLoop LoopOf(std::string_view tier) {
+  if (tier == "avx2") return FmaLoopAvx2;
+  if (tier == "avx512") return FmaLoopAvx512;
+  if (tier == "avx512_bf16") return FmaLoopAvx512Bf16;
+  return FmaLoopScalar;
+}
+
+}  // namespace
+
+double MedianSeconds(double seconds, absl::FunctionRef<void()> call) {
+  call();
+  std::vector<double> times;
+  const double end = Now() + seconds;
+  do {
+    const double begin = Now();
+    call();
+    times.push_back(Now() - begin);
+  } while (times.size() < 3 || Now() < end);
+  const auto middle = times.begin() + static_cast<ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
+double ReadBytesPerSecond(ThreadPool& pool) {
+  constexpr size_t kWords = size_t{16} << 20;  // 128 MB: well above a last-level cache
+  AlignedBuffer<uint64_t> memory(kWords);
+  std::memset(memory.data(), 1, kWords * sizeof(uint64_t));
+  std::atomic<uint64_t> sink{0};
+  const size_t share = kWords / static_cast<size_t>(pool.threads()) / 8 * 8;
+  const double seconds = MedianSeconds(0.3, [&] {
+    pool.Run([&](int worker) {
+      sink += Sum(memory.data() + static_cast<size_t>(worker) * share, share);
+    });
+  });
+  LYNX_CHECK(sink != 0);
+  return static_cast<double>(share * sizeof(uint64_t)) * pool.threads() / seconds;
+}
+
+double FmaFlopsPerSecond(std::string_view tier, ThreadPool& pool) {
+  const FmaLoop loop = LoopOf(tier);
+  constexpr long kRounds = 200000;
+  std::atomic<double> operations{0};
+  const double seconds = MedianSeconds(0.2, [&] {
+    operations = 0;
+    pool.Run([&](int) { operations += loop(kRounds); });
+  });
+  return operations / seconds;
+}
+
+}  // namespace lynx::bench
