@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "model/gguf_config.h"
+#include "model/hf_config.h"
+#include "model/safetensors.h"
 
 namespace lynx {
 
@@ -40,12 +42,47 @@ absl::StatusOr<LoadedModel> LoadGguf(const std::string& path) {
   return LoadedModel{std::move(metadata.config), std::move(metadata.files), *std::move(weights)};
 }
 
+absl::StatusOr<ModelMetadata> HfMetadata(const std::string& folder) {
+  ModelMetadata model;
+  ASSIGN_OR_RETURN(model.config, ConfigFromHfFolder(folder));
+  model.files.folder = folder;
+  return model;
+}
+
+TensorSource HfSource(const SafetensorsFolder& folder, const ModelConfig& config) {
+  TensorSource source;
+  source.names = &kHfTensorNames;
+  // Some checkpoints hold a head that the config says is the embedding, or what old code kept
+  // beside the weights.
+  if (config.tied_embeddings) source.ignored.insert(std::string(kHfTensorNames.lm_head));
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    source.ignored.insert(absl::StrCat("model.layers.", layer, ".self_attn.rotary_emb.inv_freq"));
+  }
+  for (const auto& [name, tensor] : folder.tensors()) source.tensors.emplace(name, &tensor);
+  return source;
+}
+
+absl::StatusOr<LoadedModel> LoadHf(const std::string& path) {
+  ASSIGN_OR_RETURN(ModelMetadata metadata, HfMetadata(path));
+  ASSIGN_OR_RETURN(SafetensorsFolder folder, SafetensorsFolder::Open(path));
+  auto weights = LoadWeights(metadata.config, HfSource(folder, metadata.config));
+  if (!weights.ok()) return Annotate(weights.status(), path);
+  return LoadedModel{std::move(metadata.config), std::move(metadata.files), *std::move(weights)};
+}
+
+bool IsFolder(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
 }  // namespace
 
 absl::StatusOr<ModelMetadata> LoadModelMetadata(const std::string& path) {
-  return GgufMetadata(path);
+  return IsFolder(path) ? HfMetadata(path) : GgufMetadata(path);
 }
 
-absl::StatusOr<LoadedModel> LoadModel(const std::string& path) { return LoadGguf(path); }
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path) {
+  return IsFolder(path) ? LoadHf(path) : LoadGguf(path);
+}
 
 }  // namespace lynx
