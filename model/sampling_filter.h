@@ -1,0 +1,74 @@
+// Which tokens sampling may choose from: min_p, top_k and top_p over adjusted logits x and a
+// temperature T.
+//
+// Order: x descending, ids ascending among equals. Each filter keeps a prefix of that order.
+//   min_p  x / T - max / T >= ln(min_p), in double.
+//   top_k  the first k.
+//   top_p  the mass of a token is rint(2^51 * e^(x / T - max / T)), an integer. Kept is the
+//          shortest prefix, of at least one token, whose mass S satisfies
+//          S * 2^53 >= ceil(top_p * 2^53) * total, total being the mass of what min_p and top_k
+//          left. Integer sums have no order: the result is the same however it is computed.
+//
+// Pure functions of their arguments; NaN and infinities never become candidates.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+namespace lynx {
+
+// A candidate as one number: larger keys stand earlier in the order above.
+using CandidateKey = uint64_t;
+
+inline CandidateKey MakeCandidate(float x, int32_t id) {
+  // Adding +0 makes -0 equal to +0; flipping makes the bits of floats ascend with their values.
+  uint32_t bits = std::bit_cast<uint32_t>(x + 0.0f);
+  bits = (bits & 0x80000000u) ? ~bits : bits | 0x80000000u;
+  return (static_cast<uint64_t>(bits) << 32) | (0xffffffffu - static_cast<uint32_t>(id));
+}
+
+inline float CandidateLogit(CandidateKey key) {
+  const uint32_t bits = static_cast<uint32_t>(key >> 32);
+  return std::bit_cast<float>((bits & 0x80000000u) ? bits & 0x7fffffffu : ~bits);
+}
+
+inline int32_t CandidateId(CandidateKey key) {
+  return static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(key));
+}
+
+struct LogitScan {
+  CandidateKey best = 0;    // 0: there is no finite logit
+  CandidateKey second = 0;  // 0: there is no other
+  bool invalid = false;     // a NaN or +infinity was seen
+};
+
+// The two first candidates of x[n].
+LogitScan ScanLogits(const float* x, int64_t n);
+
+// The first k >= 1 candidates of x[n], or all finite ones if they are fewer; in no particular
+// order. Returns true if a NaN or +infinity was seen.
+bool CollectTopK(const float* x, int64_t n, int64_t k, std::vector<CandidateKey>* out);
+
+// The candidates of x[n] with x / T >= max / T + floor, in ascending order of ids.
+void CollectAbove(const float* x, int64_t n, double temperature, float max, double floor,
+                  std::vector<CandidateKey>* out);
+
+// Keeps min_p's candidates.
+void KeepMinP(double min_p, double temperature, std::vector<CandidateKey>* candidates);
+
+// Candidates so far below the best one have no mass: top_p never keeps them.
+inline constexpr double kMassFloor = -37.0;  // 2^51 * e^-37 < 0.5
+
+// Keeps top_p's candidates. Memory is kept between calls.
+class TopPFilter {
+ public:
+  // `candidates` is not empty; max is their largest logit. Reorders them.
+  void Keep(double top_p, double temperature, float max, std::vector<CandidateKey>* candidates);
+
+ private:
+  std::vector<uint64_t> masses_;  // [candidates]
+  std::vector<std::pair<CandidateKey, uint64_t>> edge_;
+};
+
+}  // namespace lynx
