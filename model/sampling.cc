@@ -12,6 +12,10 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+// Candidates at least e^-10 times as likely as the best one nearly always hold all that top_p
+// wants.
+constexpr double kNearFloor = -10.0;
+
 double Penalized(double x, const SamplingParams& params, const TokenCounts::Entry& seen) {
   if (params.repetition_penalty != 1.0 && (seen.in_prompt || seen.output_count > 0)) {
     x = x > 0 ? x / params.repetition_penalty : x * params.repetition_penalty;
@@ -32,10 +36,10 @@ float RoundAdjusted(double x) {
 class GumbelMax {
  public:
   GumbelMax(const SamplingParams& params, int64_t position)
-      : temperature_(params.temperature), noise_(params.seed, position) {}
+      : inverse_t_(1.0 / params.temperature), noise_(params.seed, position) {}
 
   void Offer(float x, int32_t id) {
-    const double z = x / temperature_;
+    const double z = x * inverse_t_;
     const uint64_t bits = noise_.Bits(id);
     // Rounding is monotonic: a bound of the noise bounds the rounded score too.
     if (z + GumbelNoise::UpperBound(bits) < second_) return;
@@ -57,7 +61,7 @@ class GumbelMax {
  private:
   void SetSecond(double score) {
     second_ = score;
-    const double bound = (score - GumbelNoise::kMax) * temperature_;
+    const double bound = (score - GumbelNoise::kMax) / inverse_t_;
     const double lower = bound - std::abs(bound) * 1e-6;  // rounding, here and to float
     // Not a float: no bound.
     hopeless_logit_ = lower > -std::numeric_limits<float>::max()
@@ -65,7 +69,7 @@ class GumbelMax {
                           : -std::numeric_limits<float>::infinity();
   }
 
-  const double temperature_;
+  const double inverse_t_;
   const GumbelNoise noise_;
   double best_ = -kInfinity;
   double second_ = -kInfinity;
@@ -128,24 +132,38 @@ const float* Sampler::Adjust(const float* logits, int64_t vocab, const SamplingP
 }
 
 bool Sampler::Filter(const float* x, int64_t vocab, const SamplingParams& params) {
-  const double t = params.temperature;
+  const double inverse_t = 1.0 / params.temperature;
   bool invalid = false;
   if (params.top_k > 0 && params.top_k < vocab) {
     invalid = CollectTopK(x, vocab, params.top_k, &candidates_);
-    KeepMinP(params.min_p, t, &candidates_);
+    KeepMinP(params.min_p, inverse_t, &candidates_);
   } else {
     const LogitScan scan = ScanLogits(x, vocab);
     invalid = scan.invalid;
     candidates_.clear();
     if (scan.best == 0) return invalid;
-    double floor = params.top_p < 1.0 ? kMassFloor : -kInfinity;
-    if (params.min_p > 0.0) floor = std::max(floor, LogPositive(params.min_p));
-    CollectAbove(x, vocab, t, CandidateLogit(scan.best), floor, &candidates_);
+    const float max = CandidateLogit(scan.best);
+    if (params.min_p == 0.0) {
+      FilterTopP(x, vocab, params, max);
+      return invalid;
+    }
+    CollectAbove(x, vocab, inverse_t, max, LogPositive(params.min_p), &candidates_);
   }
-  if (candidates_.empty() || params.top_p >= 1.0) return invalid;
-  const CandidateKey best = *std::max_element(candidates_.begin(), candidates_.end());
-  top_p_.Keep(params.top_p, t, CandidateLogit(best), &candidates_);
+  if (!candidates_.empty() && params.top_p < 1.0) {
+    top_p_.Keep(params.top_p, inverse_t, &candidates_);
+  }
   return invalid;
+}
+
+void Sampler::FilterTopP(const float* x, int64_t vocab, const SamplingParams& params, float max) {
+  const double inverse_t = 1.0 / params.temperature;
+  const Mass total = TotalMass(x, vocab, inverse_t, max);
+  // Most of a vocabulary is far below the best token and not needed but for its mass.
+  for (double floor : {kNearFloor, kMassFloor}) {
+    CollectAbove(x, vocab, inverse_t, max, floor, &candidates_);
+    if (top_p_.Keep(params.top_p, inverse_t, total, &candidates_)) return;
+  }
+  LYNX_CHECK(false);  // what is below kMassFloor has no mass
 }
 
 SampleResult Sampler::Sample(const float* logits, int64_t vocab, const SamplingParams& params,

@@ -1,7 +1,7 @@
 // Choosing a token from logits: Gumbel-max with counter-based noise.
 //
 // The token chosen is the one with the largest score
-//   x[id] / T + noise(seed, position, id),
+//   x[id] * (1 / T) + noise(seed, position, id),
 // the lower id among equals, over the candidates that the filters leave (sampling_filter.h); x are
 // the adjusted logits (sampling_params.h), scores are doubles. This depends on the row's logits,
 // parameters, own history and position and on nothing else: not on other rows, drafts, or how often
@@ -49,6 +49,8 @@ class Sampler {
                       const TokenCounts& history, std::span<const int32_t> banned);
   // Fills candidates_ with what the filters leave; returns true if invalid logits were seen.
   bool Filter(const float* x, int64_t vocab, const SamplingParams& params);
+  // Filter for top_p alone; `max` is the largest finite logit.
+  void FilterTopP(const float* x, int64_t vocab, const SamplingParams& params, float max);
 
   std::vector<float> adjusted_;           // [vocab]
   std::vector<CandidateKey> candidates_;  // what the filters left

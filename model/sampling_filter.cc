@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <span>
 
 #include "model/sampling_math.h"
 #include "runtime/status.h"
@@ -23,22 +24,20 @@ float JustBelow(double bound) {
   return static_cast<float>(lower);
 }
 
-// Distances from the best candidate, cut into equal steps, so that only one step's candidates must
-// be sorted.
+// Distances from the best candidate are cut into equal steps, so that only one step's candidates
+// must be sorted.
 constexpr int kSteps = 1024;
-using Mass = unsigned __int128;  // sums: 2^23 tokens of 2^51 each, times 2^53
 
-class StepScale {
- public:
-  StepScale(double best, double range) : best_(best), per_unit_(range > 0 ? kSteps / range : 0) {}
-  // Never smaller for a larger distance.
-  int StepOf(double z) const {
-    return static_cast<int>(std::min((best_ - z) * per_unit_, double{kSteps - 1}));
+constexpr int64_t kBlock = 256;
+
+// e: [n], n <= kBlock, differences to the best; becomes masses.
+void ToMasses(std::span<double> e, uint64_t* masses) {
+  ExpNonPositive(e);
+  // Adding 2^52 leaves the rounded integer in the low mantissa bits.
+  for (size_t i = 0; i < e.size(); ++i) {
+    masses[i] = std::bit_cast<uint64_t>(e[i] * 0x1p51 + 0x1p52) & 0xfffffffffffffu;
   }
-
- private:
-  double best_, per_unit_;
-};
+}
 
 }  // namespace
 
@@ -86,72 +85,106 @@ bool CollectTopK(const float* x, int64_t n, int64_t k, std::vector<CandidateKey>
   return invalid;
 }
 
-void CollectAbove(const float* x, int64_t n, double temperature, float max, double floor,
+void CollectAbove(const float* x, int64_t n, double inverse_t, float max, double floor,
                   std::vector<CandidateKey>* out) {
   out->clear();
-  const double best = max / temperature;
-  const float threshold = JustBelow((best + floor) * temperature);
+  const double best = max * inverse_t;
+  const float threshold = JustBelow((best + floor) / inverse_t);
   ForEachAbove(x, n, threshold, [&](int64_t i) {
-    if (!IsInvalid(x[i]) && x[i] / temperature - best >= floor) {
+    if (!IsInvalid(x[i]) && x[i] * inverse_t - best >= floor) {
       out->push_back(MakeCandidate(x[i], static_cast<int32_t>(i)));
     }
   });
 }
 
-void KeepMinP(double min_p, double temperature, std::vector<CandidateKey>* candidates) {
+void KeepMinP(double min_p, double inverse_t, std::vector<CandidateKey>* candidates) {
   if (candidates->empty() || min_p <= 0.0) return;
   const double best =
-      CandidateLogit(*std::max_element(candidates->begin(), candidates->end())) / temperature;
+      CandidateLogit(*std::max_element(candidates->begin(), candidates->end())) * inverse_t;
   const double floor = LogPositive(min_p);
   std::erase_if(*candidates, [&](CandidateKey key) {
-    return !(CandidateLogit(key) / temperature - best >= floor);
+    return !(CandidateLogit(key) * inverse_t - best >= floor);
   });
 }
 
-void TopPFilter::Keep(double top_p, double temperature, float max,
-                      std::vector<CandidateKey>* candidates) {
-  const std::vector<CandidateKey>& keys = *candidates;
-  LYNX_CHECK(!keys.empty());
-  const double best = max / temperature;
-  masses_.resize(keys.size());
-  double worst = best;
-  for (size_t begin = 0; begin < keys.size(); begin += 256) {
-    const size_t count = std::min<size_t>(256, keys.size() - begin);
-    std::array<double, 256> e;
-    for (size_t i = 0; i < count; ++i) {
-      const double z = CandidateLogit(keys[begin + i]) / temperature;
-      worst = std::min(worst, z);
-      e[i] = z - best;
-    }
-    ExpNonPositive({e.data(), count});
-    // Adding 2^52 leaves the rounded integer in the low mantissa bits.
-    for (size_t i = 0; i < count; ++i) {
-      masses_[begin + i] = std::bit_cast<uint64_t>(e[i] * 0x1p51 + 0x1p52) & 0xfffffffffffffu;
-    }
-  }
-  const StepScale scale(best, best - worst);
-  auto step_of = [&](CandidateKey key) { return scale.StepOf(CandidateLogit(key) / temperature); };
-
-  std::array<Mass, kSteps> mass_of_step{};
+Mass TotalMass(const float* x, int64_t n, double inverse_t, float max) {
+  const double best = max * inverse_t;
   Mass total = 0;
-  for (size_t i = 0; i < keys.size(); ++i) mass_of_step[step_of(keys[i])] += masses_[i];
-  for (Mass m : mass_of_step) total += m;
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t count = std::min(kBlock, n - begin);
+    std::array<double, kBlock> e;
+    std::array<uint64_t, kBlock> masses;
+    for (int64_t i = 0; i < count; ++i) {
+      const double difference = x[begin + i] * inverse_t - best;
+      e[i] = difference <= 0.0 ? difference : -kInfinity;  // NaN and +infinity have no mass
+    }
+    ToMasses({e.data(), static_cast<size_t>(count)}, masses.data());
+    uint64_t sum = 0;  // 2^8 * 2^51
+    for (int64_t i = 0; i < count; ++i) sum += masses[i];
+    total += sum;
+  }
+  return total;
+}
+
+void TopPFilter::ComputeMasses(double inverse_t, const std::vector<CandidateKey>& keys) {
+  const double best = CandidateLogit(*std::max_element(keys.begin(), keys.end())) * inverse_t;
+  distances_.resize(keys.size());
+  masses_.resize(keys.size());
+  longest_ = 0;
+  for (size_t begin = 0; begin < keys.size(); begin += kBlock) {
+    const size_t count = std::min<size_t>(kBlock, keys.size() - begin);
+    std::array<double, kBlock> e;
+    for (size_t i = 0; i < count; ++i) {
+      e[i] = CandidateLogit(keys[begin + i]) * inverse_t - best;
+      distances_[begin + i] = -e[i];
+      longest_ = std::max(longest_, -e[i]);
+    }
+    ToMasses({e.data(), count}, &masses_[begin]);
+  }
+}
+
+Mass TopPFilter::Sum() const {
+  Mass sum = 0;
+  for (uint64_t mass : masses_) sum += mass;
+  return sum;
+}
+
+bool TopPFilter::Keep(double top_p, double inverse_t, Mass total,
+                      std::vector<CandidateKey>* candidates) {
+  LYNX_CHECK(!candidates->empty());
+  ComputeMasses(inverse_t, *candidates);
+  return Select(top_p, total, candidates);
+}
+
+void TopPFilter::Keep(double top_p, double inverse_t, std::vector<CandidateKey>* candidates) {
+  LYNX_CHECK(!candidates->empty());
+  ComputeMasses(inverse_t, *candidates);
+  LYNX_CHECK(Select(top_p, Sum(), candidates));
+}
+
+bool TopPFilter::Select(double top_p, Mass total, std::vector<CandidateKey>* candidates) {
   const Mass wanted = static_cast<uint64_t>(std::ceil(top_p * 0x1p53)) * total;
   auto reached = [&](Mass sum) { return (sum << 53) >= wanted; };
+  if (!reached(Sum())) return false;
+
+  const double steps_per_unit = longest_ > 0 ? (kSteps - 1) / longest_ : 0;
+  // Never smaller for a larger distance.
+  auto step_of = [&](size_t i) { return static_cast<int>(distances_[i] * steps_per_unit); };
+  std::array<Mass, kSteps + 1> mass_of_step{};  // one more than wanted: rounding
+  for (size_t i = 0; i < masses_.size(); ++i) mass_of_step[step_of(i)] += masses_[i];
 
   // The step in which the sum reaches what is wanted; steps before it are kept whole.
   int edge_step = 0;
   Mass sum = 0;
-  while (edge_step + 1 < kSteps && !reached(sum + mass_of_step[edge_step])) {
+  while (edge_step < kSteps && !reached(sum + mass_of_step[edge_step])) {
     sum += mass_of_step[edge_step++];
   }
   edge_.clear();
   size_t kept = 0;
-  for (size_t i = 0; i < keys.size(); ++i) {
-    const CandidateKey key = keys[i];
-    const int step = step_of(key);
-    if (step < edge_step) (*candidates)[kept++] = key;
-    if (step == edge_step) edge_.emplace_back(key, masses_[i]);
+  for (size_t i = 0; i < masses_.size(); ++i) {
+    const int step = step_of(i);
+    if (step < edge_step) (*candidates)[kept++] = (*candidates)[i];
+    if (step == edge_step) edge_.emplace_back((*candidates)[i], masses_[i]);
   }
   candidates->resize(kept);
   std::sort(edge_.begin(), edge_.end(), std::greater<>());
@@ -160,6 +193,7 @@ void TopPFilter::Keep(double top_p, double temperature, float max,
     candidates->push_back(key);
     sum += mass;
   }
+  return true;
 }
 
 }  // namespace lynx

@@ -1,10 +1,10 @@
-// Which tokens sampling may choose from: min_p, top_k and top_p over adjusted logits x and a
-// temperature T.
+// Which tokens sampling may choose from: min_p, top_k and top_p over scaled logits z = x * (1 / T),
+// x being the adjusted logits as floats, T the temperature, z and 1 / T doubles.
 //
 // Order: x descending, ids ascending among equals. Each filter keeps a prefix of that order.
-//   min_p  x / T - max / T >= ln(min_p), in double.
+//   min_p  z - max z >= ln(min_p).
 //   top_k  the first k.
-//   top_p  the mass of a token is rint(2^51 * e^(x / T - max / T)), an integer. Kept is the
+//   top_p  the mass of a token is rint(2^51 * e^(z - max z)), an integer. Kept is the
 //          shortest prefix, of at least one token, whose mass S satisfies
 //          S * 2^53 >= ceil(top_p * 2^53) * total, total being the mass of what min_p and top_k
 //          left. Integer sums have no order: the result is the same however it is computed.
@@ -14,6 +14,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace lynx {
@@ -50,24 +51,39 @@ LogitScan ScanLogits(const float* x, int64_t n);
 // order. Returns true if a NaN or +infinity was seen.
 bool CollectTopK(const float* x, int64_t n, int64_t k, std::vector<CandidateKey>* out);
 
-// The candidates of x[n] with x / T >= max / T + floor, in ascending order of ids.
-void CollectAbove(const float* x, int64_t n, double temperature, float max, double floor,
+// The candidates of x[n] with z - max z >= floor, in ascending order of ids. `max` is the largest
+// finite x.
+void CollectAbove(const float* x, int64_t n, double inverse_t, float max, double floor,
                   std::vector<CandidateKey>* out);
 
 // Keeps min_p's candidates.
-void KeepMinP(double min_p, double temperature, std::vector<CandidateKey>* candidates);
+void KeepMinP(double min_p, double inverse_t, std::vector<CandidateKey>* candidates);
 
 // Candidates so far below the best one have no mass: top_p never keeps them.
 inline constexpr double kMassFloor = -37.0;  // 2^51 * e^-37 < 0.5
 
-// Keeps top_p's candidates. Memory is kept between calls.
+using Mass = unsigned __int128;  // sums of up to 2^23 masses, times 2^53
+
+// The mass of all finite logits of x[n]; `max` is the largest.
+Mass TotalMass(const float* x, int64_t n, double inverse_t, float max);
+
+// Memory is kept between calls.
 class TopPFilter {
  public:
-  // `candidates` is not empty; max is their largest logit. Reorders them.
-  void Keep(double top_p, double temperature, float max, std::vector<CandidateKey>* candidates);
+  // Keeps top_p's candidates. `candidates` is not empty and a prefix of the order; `total` is the
+  // mass that counts as all. False, with `candidates` unchanged, if a longer prefix is needed.
+  bool Keep(double top_p, double inverse_t, Mass total, std::vector<CandidateKey>* candidates);
+  // The same, with the candidates' own mass as total.
+  void Keep(double top_p, double inverse_t, std::vector<CandidateKey>* candidates);
 
  private:
-  std::vector<uint64_t> masses_;  // [candidates]
+  void ComputeMasses(double inverse_t, const std::vector<CandidateKey>& keys);
+  bool Select(double top_p, Mass total, std::vector<CandidateKey>* candidates);
+  Mass Sum() const;
+
+  std::vector<double> distances_;  // max z - z, [candidates]
+  double longest_ = 0;             // of distances_
+  std::vector<uint64_t> masses_;   // [candidates]
   std::vector<std::pair<CandidateKey, uint64_t>> edge_;
 };
 

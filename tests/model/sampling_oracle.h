@@ -70,27 +70,27 @@ inline Choice Sample(const std::vector<float>& x, const SamplingParams& p, int64
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return x[a] > x[b]; });
   Choice choice;
   const bool greedy = p.temperature < 1e-5;
-  const double t = greedy ? 1.0 : p.temperature;
+  const double inverse_t = greedy ? 1.0 : 1.0 / p.temperature;
   if (!greedy) {
-    const double top = x[order[0]] / t;
+    const double top = x[order[0]] * inverse_t;
     size_t kept = order.size();
-    while (p.min_p > 0 && x[order[kept - 1]] / t - top < std::log(p.min_p)) --kept;
+    while (p.min_p > 0 && x[order[kept - 1]] * inverse_t - top < std::log(p.min_p)) --kept;
     if (p.top_k > 0) kept = std::min<size_t>(kept, static_cast<size_t>(p.top_k));
     order.resize(kept);
     if (p.top_p < 1) {
       double total = 0;
-      for (int32_t id : order) total += std::exp(x[id] / t - top);
+      for (int32_t id : order) total += std::exp(x[id] * inverse_t - top);
       double sum = 0;
       kept = 0;
       do {
-        sum += std::exp(x[order[kept++]] / t - top);
+        sum += std::exp(x[order[kept++]] * inverse_t - top);
       } while (kept < order.size() && sum < p.top_p * total);
       order.resize(kept);
     }
   }
   double best = -INFINITY, second = -INFINITY;
   for (int32_t id : order) {
-    const double score = x[id] / t + (greedy ? 0.0 : Noise(p.seed, position, id));
+    const double score = x[id] * inverse_t + (greedy ? 0.0 : Noise(p.seed, position, id));
     if (score > best || (score == best && id < choice.id)) {
       second = best;
       best = score;
