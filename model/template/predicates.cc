@@ -65,9 +65,9 @@ Result CompareTest(Context& ctx, const Value& v, const Args& args) {
 // Python's `is` as far as it is visible: equal values of one simple type.
 Result SameAs(Context& ctx, const Value& v, const Args& args) {
   ASSIGN_OR_RETURN(const auto a, BindArgs("sameas", args, {"other"}, 1));
+  if (v.TypeName() != a[0]->TypeName()) return false;
   const bool simple = v.IsNone() || v.AsBool() || v.AsObject();
   if (!simple) return Error("the test 'sameas' is only supported for none, booleans and objects");
-  if (v.TypeName() != a[0]->TypeName()) return false;
   return Equal(ctx, v, *a[0]);
 }
 
