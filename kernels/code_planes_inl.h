@@ -4,9 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/kv_layout_inl.h"
+#include "kernels/kv_split_inl.h"
 
 namespace lynx {
 
@@ -58,6 +58,15 @@ LYNX_EXACT int ReadCode(const SubPlanes& planes, int row, int lane, int row_byte
 // Bytes of a row of a plane: one a lane.
 LYNX_EXACT int LaneBytes(int head_dim, KvSide side) {
   return side == KvSide::kKey ? kPageTokens : head_dim;
+}
+
+LYNX_EXACT bf16 ReadLo(const CodePart& part, int channel) {
+  const auto low = static_cast<unsigned>(part.lo[2 * channel]);
+  const auto high = static_cast<unsigned>(part.lo[2 * channel + 1]);
+  return {static_cast<uint16_t>(low | high << 8)};
+}
+LYNX_EXACT float ReadStep(const CodePart& part, int channel) {
+  return StepOf(static_cast<int8_t>(part.k[channel]));
 }
 
 }  // namespace lynx

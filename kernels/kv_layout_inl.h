@@ -41,6 +41,11 @@ LYNX_EXACT size_t ValueIndex(KvShape shape, int head, int token, int channel) {
   return heads + (pair * shape.head_dim + channel) * 2 + token % 2;
 }
 
+LYNX_EXACT size_t ElementIndex(KvShape shape, KvSide side, int head, int token, int channel) {
+  return side == KvSide::kKey ? KeyIndex(shape, head, token, channel)
+                              : ValueIndex(shape, head, token, channel);
+}
+
 LYNX_EXACT int PaddedChannels(int head_dim) { return (head_dim + 7) / 8 * 8; }
 
 LYNX_EXACT int SideBits(KvSplit split, KvSide side) {

@@ -78,4 +78,53 @@ LYNX_EXACT CodeScale ScaleOf(float lo, float step, int bits) {
   return {step * bin, Fma(step, (bin - 1.0f) * 0.5f, lo)};
 }
 
+// The smallest ordered integer in [ToOrdered(lo), kOrderedMax] whose Rank is at least `rank`, or
+// kOrderedMax + 1 if there is none. `lo` is finite. At most some 20 divisions, nearly always 2:
+// Rank never falls as x grows, so a guess from the inverse is checked, then searched from by
+// halves.
+LYNX_EXACT int FirstOfRank(int rank, bf16 lo, float step) {
+  const float low = ToFloat(lo);
+  const int begin = ToOrdered(lo);
+  if (rank <= 0) return begin;
+  const auto reaches = [&](int ordered) {
+    const float x = ToFloat(FromOrdered(static_cast<uint16_t>(ordered)));
+    return Rank(x, low, step) >= static_cast<float>(rank);
+  };
+  const float guess = Fma(step, static_cast<float>(rank) - 0.5f, low);
+  int at = ToOrdered({static_cast<uint16_t>(std::bit_cast<uint32_t>(guess) >> 16)});
+  at = at < begin ? begin : at > kOrderedMax ? kOrderedMax : at;
+  int below, above;  // !reaches(below), reaches(above), or one beyond the range
+  if (reaches(at)) {
+    if (at == begin || !reaches(at - 1)) return at;
+    below = begin - 1;
+    above = at - 1;
+  } else {
+    if (at == kOrderedMax || reaches(at + 1)) return at + 1;
+    below = at + 1;
+    above = kOrderedMax + 1;
+  }
+  while (above - below > 1) {
+    const int middle = (above + below) / 2;
+    (reaches(middle) ? above : below) = middle;
+  }
+  return above;
+}
+
+// The BF16 numbers that quantize to `code`, as ordered integers [first, first + count).
+struct TailInterval {
+  int first;
+  int count;
+};
+LYNX_EXACT TailInterval TailIntervalOf(int code, bf16 lo, float step) {
+  const int first = FirstOfRank(code, lo, step);
+  return {first, FirstOfRank(code + 1, lo, step) - first};
+}
+
+// Bits of a rank in 0..count - 1.
+LYNX_EXACT int TailBits(int count) {
+  int bits = 0;
+  while ((1 << bits) < count) ++bits;
+  return bits;
+}
+
 }  // namespace lynx

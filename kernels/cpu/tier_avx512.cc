@@ -3,6 +3,7 @@
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/kv_tiers.h"
 #include "kernels/cpu/tiers.h"
+#include "kernels/kv_code.h"
 #include "kernels/kv_pages.h"
 
 namespace lynx {
@@ -19,6 +20,9 @@ const Kernels& Avx512Kernels() {
     table.widen = Widen;
     table.argmax = Argmax;
     table.write_kv = WriteKv;
+    table.split_page = SplitPage;
+    table.tail_encode = TailEncode;
+    table.tail_decode = TailDecode;
     table.attend = AttendAvx512;
     return table;
   }();

@@ -2,6 +2,7 @@
 // other tiers.
 #include "kernels/cpu/kv_tiers.h"
 #include "kernels/cpu/tiers.h"
+#include "kernels/kv_code.h"
 #include "kernels/kv_pages.h"
 #include "kernels/linear_inl.h"
 
@@ -70,6 +71,9 @@ const Kernels& ScalarKernels() {
     table.widen = Widen;
     table.argmax = Argmax;
     table.write_kv = WriteKv;
+    table.split_page = SplitPage;
+    table.tail_encode = TailEncode;
+    table.tail_decode = TailDecode;
     table.attend = AttendScalar;
     return table;
   }();
