@@ -24,9 +24,9 @@ struct MicroArgs {
   const bf16* w = nullptr;  // the panel at the chunk's first pair and the strip's first column
   const float* unpacked = nullptr;  // or [2 * pairs, strip columns], the same as float
   int64_t pairs = 0;
-  float* acc = nullptr;  // [rows, 64] at the strip's first column
-  bool first = false;    // the chunk is k's first: start from zero instead of acc
-  int64_t prefetch = 0;  // how many bytes ahead of `w` the memory is asked for; 0: not
+  float* acc = nullptr;            // [rows, 64] at the strip's first column
+  bool first = false;              // the chunk is k's first: start from zero instead of acc
+  const char* prefetch = nullptr;  // memory to ask for meanwhile, strip columns / 16 lines a pair
 };
 
 template <int kRows, int kVecs>
@@ -50,10 +50,9 @@ LYNX_SIMD void StoreAccumulators(const MicroArgs& args, const F32x16 (&acc)[kRow
 }
 
 template <int kVecs>
-LYNX_SIMD void PrefetchPair(const bf16* w, int64_t distance) {
-  const char* p = reinterpret_cast<const char*>(w) + distance;
+LYNX_SIMD void PrefetchLines(const char*& p) {
 #pragma GCC unroll 4
-  for (int v = 0; v < kVecs; ++v) _mm_prefetch(p + v * 64, _MM_HINT_T0);
+  for (int v = 0; v < kVecs; ++v, p += 64) _mm_prefetch(p, _MM_HINT_T0);
 }
 
 #ifdef __AVX512BF16__
@@ -63,9 +62,10 @@ __attribute__((noinline)) void Micro(const MicroArgs& args) {
   F32x16 acc[kRows][kVecs];
   LoadAccumulators(args, acc);
   const bf16* w = args.w;
+  const char* prefetch = args.prefetch;
   const bf16* a = args.a;
   for (int64_t p = 0; p < args.pairs; ++p, w += kPanelColumns * 2, a += 2) {
-    if (args.prefetch != 0) PrefetchPair<kVecs>(w, args.prefetch);
+    if (prefetch != nullptr) PrefetchLines<kVecs>(prefetch);
     __m512bh columns[kVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
@@ -137,9 +137,10 @@ __attribute__((noinline)) void Micro(const MicroArgs& args) {
   F32x16 acc[kRows][kVecs];
   LoadAccumulators(args, acc);
   const bf16* w = args.w;
+  const char* prefetch = args.prefetch;
   const float* a = args.a;
   for (int64_t p = 0; p < args.pairs; ++p, w += kPanelColumns * 2, a += 2) {
-    if (args.prefetch != 0) PrefetchPair<kVecs>(w, args.prefetch);
+    if (prefetch != nullptr) PrefetchLines<kVecs>(prefetch);
     F32x16 columns[kVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) columns[v] = OddMembers(w + v * 2 * kLanes);
@@ -171,11 +172,13 @@ __attribute__((noinline)) void MicroUnpacked(const MicroArgs& args) {
   StoreAccumulators(args, acc);
 }
 
-// A strip of `pairs` pairs as float, [2 * pairs, strip columns].
+// A strip of `pairs` pairs as float, [2 * pairs, strip columns]; meanwhile it asks for the
+// memory at `prefetch`.
 template <int kVecs>
-void Unpack(const bf16* w, int64_t pairs, float* out) {
+void Unpack(const bf16* w, int64_t pairs, const char* prefetch, float* out) {
   constexpr int kColumns = kVecs * kLanes;
   for (int64_t p = 0; p < pairs; ++p, w += kPanelColumns * 2, out += 2 * kColumns) {
+    PrefetchLines<kVecs>(prefetch);
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
       Store(out + v * kLanes, EvenMembers(w + v * 2 * kLanes));
