@@ -5,7 +5,6 @@
 
 #include "model/gguf_config.h"
 #include "model/hf_config.h"
-#include "model/safetensors.h"
 
 namespace lynx {
 
@@ -24,19 +23,10 @@ absl::StatusOr<ModelMetadata> GgufMetadata(const std::string& path) {
   return model;
 }
 
-TensorSource GgufSource(const GgufFile& file, const ModelConfig& config) {
-  TensorSource source;
-  source.names = &kGgufTensorNames;
-  source.interleaved_rope = config.architecture == Architecture::kLlama;
-  source.ignored.insert("rope_freqs.weight");  // part of the config
-  for (const ModelTensor& tensor : file.tensors()) source.tensors.emplace(tensor.name, &tensor);
-  return source;
-}
-
 absl::StatusOr<LoadedModel> LoadGguf(const std::string& path) {
   ASSIGN_OR_RETURN(ModelMetadata metadata, GgufMetadata(path));
   const GgufFile& file = *metadata.files.gguf;
-  auto weights = LoadWeights(metadata.config, GgufSource(file, metadata.config));
+  auto weights = LoadWeights(metadata.config, SourceFromGguf(file, metadata.config));
   if (!weights.ok()) return Annotate(weights.status(), path);
   file.ReleasePages();
   return LoadedModel{std::move(metadata.config), std::move(metadata.files), *std::move(weights)};
@@ -49,23 +39,11 @@ absl::StatusOr<ModelMetadata> HfMetadata(const std::string& folder) {
   return model;
 }
 
-TensorSource HfSource(const SafetensorsFolder& folder, const ModelConfig& config) {
-  TensorSource source;
-  source.names = &kHfTensorNames;
-  // Some checkpoints hold a head that the config says is the embedding, or what old code kept
-  // beside the weights.
-  if (config.tied_embeddings) source.ignored.insert(std::string(kHfTensorNames.lm_head));
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    source.ignored.insert(absl::StrCat("model.layers.", layer, ".self_attn.rotary_emb.inv_freq"));
-  }
-  for (const auto& [name, tensor] : folder.tensors()) source.tensors.emplace(name, &tensor);
-  return source;
-}
-
 absl::StatusOr<LoadedModel> LoadHf(const std::string& path) {
   ASSIGN_OR_RETURN(ModelMetadata metadata, HfMetadata(path));
   ASSIGN_OR_RETURN(SafetensorsFolder folder, SafetensorsFolder::Open(path));
-  auto weights = LoadWeights(metadata.config, HfSource(folder, metadata.config));
+  auto weights =
+      LoadWeights(metadata.config, SourceFromSafetensors(folder.tensors(), metadata.config));
   if (!weights.ok()) return Annotate(weights.status(), path);
   return LoadedModel{std::move(metadata.config), std::move(metadata.files), *std::move(weights)};
 }
@@ -76,6 +54,28 @@ bool IsFolder(const std::string& path) {
 }
 
 }  // namespace
+
+TensorSource SourceFromGguf(const GgufFile& file, const ModelConfig& config) {
+  TensorSource source;
+  source.names = &kGgufTensorNames;
+  source.interleaved_rope = config.architecture == Architecture::kLlama;
+  source.ignored.insert("rope_freqs.weight");  // part of the config
+  for (const ModelTensor& tensor : file.tensors()) source.tensors.emplace(tensor.name, &tensor);
+  return source;
+}
+
+TensorSource SourceFromSafetensors(const SafetensorsMap& tensors, const ModelConfig& config) {
+  TensorSource source;
+  source.names = &kHfTensorNames;
+  // Some checkpoints hold a head that the config says is the embedding, or what old code kept
+  // beside the weights.
+  if (config.tied_embeddings) source.ignored.insert(std::string(kHfTensorNames.lm_head));
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    source.ignored.insert(absl::StrCat("model.layers.", layer, ".self_attn.rotary_emb.inv_freq"));
+  }
+  for (const auto& [name, tensor] : tensors) source.tensors.emplace(name, &tensor);
+  return source;
+}
 
 absl::StatusOr<ModelMetadata> LoadModelMetadata(const std::string& path) {
   return IsFolder(path) ? HfMetadata(path) : GgufMetadata(path);

@@ -6,6 +6,8 @@
 
 #include "model/gguf.h"
 #include "model/model_config.h"
+#include "model/safetensors.h"
+#include "model/tensor_source.h"
 #include "model/weights.h"
 #include "runtime/status.h"
 
@@ -28,6 +30,10 @@ struct LoadedModel {
   ModelFiles files;
   Weights weights;
 };
+
+// The tensors of an opened file, as LoadWeights takes them. The file outlives the source.
+TensorSource SourceFromGguf(const GgufFile& file, const ModelConfig& config);
+TensorSource SourceFromSafetensors(const SafetensorsMap& tensors, const ModelConfig& config);
 
 // Config and metadata only: milliseconds, whatever the model's size. Of an HF folder only the JSON
 // files are read.
