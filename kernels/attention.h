@@ -34,7 +34,7 @@ struct KvPageRef {
 // One sequence's rows in one layer. Memory that holds no valid token may hold any bits, NaN too.
 struct AttentionArgs {
   KvShape shape;
-  KvSplit split;
+  KvSplit split{};
   int q_heads = 0;  // a multiple of shape.kv_heads; head h reads KV head h / (q_heads / kv_heads)
   float scale = 0;  // of the scores, usually 1 / sqrt(head_dim)
   int64_t window = 0;  // a row sees its last `window` positions, its own included; 0: all
