@@ -179,6 +179,7 @@ void SendQueue::Consider(Transfer* transfer, ReadinessFn readiness, Survey* surv
   int c = 0;
   while (c < kBlockClasses && transfer->queued[c].empty()) ++c;
   if (c == kBlockClasses) return;
+  survey->work = true;
   auto block_class = static_cast<BlockClass>(c);
   Stream stream = StreamOf(block_class);
   if (stream == Stream::kResidual &&
@@ -273,8 +274,10 @@ void SendQueue::Charge(Nanos now, const Candidate& chosen, uint64_t bytes) {
   virtual_time_ = chosen.start;
   sessions_.at(chosen.transfer->session).served = chosen.start + bytes;
   if (options_.rate_limit_bytes_per_s > 0) {
-    link_free_at_ = std::max(link_free_at_, now - options_.rate_burst) +
-                    TimeFor(bytes, options_.rate_limit_bytes_per_s);
+    Nanos catch_up = backlogged_ ? options_.rate_burst : Nanos(0);
+    link_free_at_ =
+        std::max(link_free_at_, now - catch_up) + TimeFor(bytes, options_.rate_limit_bytes_per_s);
+    backlogged_ = true;
   }
 }
 
@@ -285,6 +288,7 @@ SendPick SendQueue::Next(Nanos now, ReadinessFn readiness) {
   CountWaits(now);
   Survey survey = LookAround(readiness);
   bool withheld = survey.best && survey.best->rank >= kRankResidual && survey.anchor_busy;
+  if (!survey.work) backlogged_ = false;
   if (!survey.best || withheld) {
     if (withheld) MarkPassedOver(now, survey, nullptr);
     return {.frame = std::nullopt, .ask_again_at = PatienceEndsAt(now)};

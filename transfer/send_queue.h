@@ -43,8 +43,9 @@ struct SendQueueOptions {
   int max_residual_frames_in_flight = 2;
   // Over all sessions and both streams; 0: no limit. Emulates a slow link.
   uint64_t rate_limit_bytes_per_s = 0;
-  // What may be caught up after a late wake-up. 0 makes the limit exact on virtual time.
-  Nanos rate_burst = std::chrono::milliseconds(2);
+  // What may be caught up when a wake-up comes late while there is work; an idle link saves nothing
+  // up. 0 makes the limit exact on virtual time.
+  Nanos rate_burst = std::chrono::milliseconds(50);
   // Link rate assumed until one is measured: small, so that the first frames are.
   uint64_t initial_link_bytes_per_s = 3 << 20;
 
@@ -157,6 +158,7 @@ class SendQueue {
   };
   struct Survey {
     std::optional<Candidate> best;
+    bool work = false;                      // something could go if all connections were ready
     bool anchor_busy = false;               // an Anchor waits for a connection that is sending
     std::vector<Transfer*> residual_ready;  // transfers whose Residual or Tail could go now
   };
@@ -187,6 +189,7 @@ class SendQueue {
   uint64_t next_frame_ = 0;
   uint64_t virtual_time_ = 0;  // fair start of the last chosen session
   Nanos link_free_at_{0};      // by the rate limit
+  bool backlogged_ = false;    // there was work whenever we were asked since the last frame
 };
 
 }  // namespace lynx
