@@ -1,0 +1,132 @@
+#include "gateway/grpc_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include "proto/lynx.grpc.pb.h"
+
+namespace lynx {
+namespace {
+
+absl::Status ToAbsl(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& address, int64_t max_message_bytes) {
+  grpc::ChannelArguments args;
+  args.SetMaxReceiveMessageSize(static_cast<int>(max_message_bytes));
+  // A server that restarts is found again within a second.
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
+}
+
+struct InfoCall {
+  grpc::ClientContext context;
+  v1::InfoRequest request;
+  v1::ServerInfo reply;
+};
+
+template <typename Stub>
+void AskInfo(Stub* stub, absl::Duration timeout,
+             std::function<void(absl::StatusOr<v1::ServerInfo>)> done) {
+  auto call = std::make_shared<InfoCall>();
+  call->context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  stub->async()->Info(&call->context, &call->request, &call->reply,
+                      [call, done = std::move(done)](const grpc::Status& status) {
+                        if (status.ok()) {
+                          done(std::move(call->reply));
+                        } else {
+                          done(ToAbsl(status));
+                        }
+                      });
+}
+
+// Holds itself until gRPC is done with it.
+class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1::GenerateEvent> {
+ public:
+  static std::shared_ptr<GrpcGenerateCall> Start(v1::Decode::Stub* stub,
+                                                 v1::GenerateRequest request, absl::Time deadline,
+                                                 std::shared_ptr<GenerateSink> sink) {
+    std::shared_ptr<GrpcGenerateCall> call(
+        new GrpcGenerateCall(std::move(request), std::move(sink)));
+    call->self_ = call;
+    call->context_.set_deadline(absl::ToChronoTime(deadline));
+    stub->async()->Generate(&call->context_, &call->request_, call.get());
+    call->StartRead(&call->event_);
+    call->StartCall();
+    return call;
+  }
+
+  void Cancel() override { context_.TryCancel(); }
+
+ private:
+  GrpcGenerateCall(v1::GenerateRequest request, std::shared_ptr<GenerateSink> sink)
+      : request_(std::move(request)), sink_(std::move(sink)) {}
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;  // OnDone follows
+    if (!sink_->OnEvent(std::move(event_))) context_.TryCancel();
+    event_.Clear();
+    StartRead(&event_);
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    sink_->OnDone(ToAbsl(status));
+    self_.reset();  // perhaps the last reference: nothing of this is touched after it
+  }
+
+  grpc::ClientContext context_;
+  const v1::GenerateRequest request_;
+  v1::GenerateEvent event_;
+  const std::shared_ptr<GenerateSink> sink_;
+  std::shared_ptr<GrpcGenerateCall> self_;
+};
+
+class GrpcDecodeClient : public DecodeClient {
+ public:
+  GrpcDecodeClient(const std::string& address, int64_t max_message_bytes)
+      : address_(address), stub_(v1::Decode::NewStub(Connect(address, max_message_bytes))) {}
+
+  const std::string& address() const override { return address_; }
+  void Info(absl::Duration timeout,
+            std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
+    AskInfo(stub_.get(), timeout, std::move(done));
+  }
+  std::shared_ptr<GenerateCall> Generate(v1::GenerateRequest request, absl::Time deadline,
+                                         std::shared_ptr<GenerateSink> sink) override {
+    return GrpcGenerateCall::Start(stub_.get(), std::move(request), deadline, std::move(sink));
+  }
+
+ private:
+  const std::string address_;
+  const std::unique_ptr<v1::Decode::Stub> stub_;
+};
+
+class GrpcPrefillClient : public InfoClient {
+ public:
+  explicit GrpcPrefillClient(const std::string& address)
+      : address_(address), stub_(v1::Prefill::NewStub(Connect(address, 4 * 1024 * 1024))) {}
+
+  const std::string& address() const override { return address_; }
+  void Info(absl::Duration timeout,
+            std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
+    AskInfo(stub_.get(), timeout, std::move(done));
+  }
+
+ private:
+  const std::string address_;
+  const std::unique_ptr<v1::Prefill::Stub> stub_;
+};
+
+}  // namespace
+
+std::shared_ptr<DecodeClient> NewGrpcDecodeClient(const std::string& address,
+                                                  int64_t max_message_bytes) {
+  return std::make_shared<GrpcDecodeClient>(address, max_message_bytes);
+}
+
+std::shared_ptr<InfoClient> NewGrpcPrefillClient(const std::string& address) {
+  return std::make_shared<GrpcPrefillClient>(address);
+}
+
+}  // namespace lynx

@@ -1,0 +1,17 @@
+// Decode and prefill servers over gRPC (callback API: no thread waits for a call).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "gateway/decode_client.h"
+
+namespace lynx {
+
+// The channel connects by itself, and again after a loss; an unreachable server fails a call at
+// once.
+std::shared_ptr<DecodeClient> NewGrpcDecodeClient(const std::string& address,
+                                                  int64_t max_message_bytes);
+std::shared_ptr<InfoClient> NewGrpcPrefillClient(const std::string& address);
+
+}  // namespace lynx

@@ -1,0 +1,134 @@
+#include "gateway/server.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <optional>
+#include <thread>
+
+#include "gateway/grpc_client.h"
+#include "gateway/http_server.h"
+#include "gateway/router.h"
+#include "runtime/status.h"
+
+namespace lynx {
+
+namespace asio = boost::asio;
+
+namespace {
+
+class GatewayServerImpl final : public GatewayServer {
+ public:
+  GatewayServerImpl(GatewayOptions options, ApiKeys keys, std::unique_ptr<const TextModel> model,
+                    std::vector<std::shared_ptr<DecodeClient>> decode,
+                    std::vector<std::shared_ptr<InfoClient>> prefill)
+      : options_(std::move(options)),
+        model_(std::move(model)),
+        progress_(&clock_),
+        metrics_(options_.vllm_metrics),
+        pool_(ServerPool::Create(options_.pool, std::move(decode), std::move(prefill))),
+        io_(options_.io_threads),
+        text_pool_(options_.text_threads),
+        router_({&options_, model_.get(), pool_.get(), &progress_, &metrics_, &text_pool_},
+                std::move(keys), [this] { return http_.connections(); }),
+        http_(&io_, options_.http, options_.retry_after_s,
+              [this](HttpExchange& exchange) { return router_.Handle(exchange); }) {}
+
+  ~GatewayServerImpl() override { Shutdown(); }
+
+  absl::Status Start() override {
+    RETURN_IF_ERROR(http_.Listen());
+    asio::co_spawn(io_, PollServers(), asio::detached);
+    work_.emplace(io_.get_executor());
+    for (int i = 0; i < options_.io_threads; ++i) threads_.emplace_back([this] { io_.run(); });
+    spdlog::info("gateway listening address={} port={}", options_.http.listen_address, port());
+    return absl::OkStatus();
+  }
+
+  uint16_t port() const override { return http_.port(); }
+
+  void Shutdown() override {
+    if (threads_.empty()) return;
+    router_.Drain();
+    http_.Drain();
+    if (!http_.WaitUntilEmpty(options_.drain_timeout)) {
+      spdlog::warn("drain timeout connections={}", http_.connections());
+      http_.AbortAll();
+      http_.WaitUntilEmpty(kAbortTimeout);
+    }
+    progress_.WaitForCalls();
+    work_.reset();
+    io_.stop();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    text_pool_.join();
+    spdlog::info("gateway stopped");
+  }
+
+ private:
+  // A cut connection waits for nothing but its own handlers.
+  static constexpr absl::Duration kAbortTimeout = absl::Seconds(10);
+
+  asio::awaitable<void> PollServers() {
+    asio::steady_timer timer(io_);
+    for (;;) {
+      pool_->Poll();
+      timer.expires_after(absl::ToChronoMilliseconds(options_.pool.info_interval));
+      boost::system::error_code error;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      if (error) co_return;
+    }
+  }
+
+  // In the order that destruction needs, reversed: coroutines that still wait go with io_.
+  const GatewayOptions options_;
+  const std::unique_ptr<const TextModel> model_;
+  SteadyClock clock_;
+  ProgressMonitor progress_;
+  GatewayMetrics metrics_;
+  const std::shared_ptr<ServerPool> pool_;
+  asio::io_context io_;
+  asio::thread_pool text_pool_;
+  Router router_;
+  HttpServer http_;
+  std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Create(
+    GatewayOptions options, std::unique_ptr<const TextModel> model,
+    std::vector<std::shared_ptr<DecodeClient>> decode,
+    std::vector<std::shared_ptr<InfoClient>> prefill) {
+  RETURN_IF_ERROR(options.Validate());
+  ApiKeys keys;
+  if (!options.api_keys_file.empty()) {
+    ASSIGN_OR_RETURN(keys, ApiKeys::Load(options.api_keys_file));
+  }
+  return std::make_unique<GatewayServerImpl>(std::move(options), std::move(keys), std::move(model),
+                                             std::move(decode), std::move(prefill));
+}
+
+absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Create(
+    GatewayOptions options, std::unique_ptr<const TextModel> model) {
+  RETURN_IF_ERROR(options.Validate());
+  std::vector<std::shared_ptr<DecodeClient>> decode;
+  std::vector<std::shared_ptr<InfoClient>> prefill;
+  for (const std::string& address : options.decode_addresses) {
+    decode.push_back(NewGrpcDecodeClient(address, options.max_grpc_message_bytes));
+  }
+  for (const std::string& address : options.prefill_addresses) {
+    prefill.push_back(NewGrpcPrefillClient(address));
+  }
+  return Create(std::move(options), std::move(model), std::move(decode), std::move(prefill));
+}
+
+}  // namespace lynx

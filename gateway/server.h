@@ -1,0 +1,36 @@
+// The gateway: composed of options, a model's text side and clients of the other servers.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "gateway/decode_client.h"
+#include "gateway/options.h"
+#include "gateway/text_model.h"
+
+namespace lynx {
+
+class GatewayServer {
+ public:
+  virtual ~GatewayServer() = default;
+
+  // Nothing is listened on before Start. Errors: options, the key file.
+  static absl::StatusOr<std::unique_ptr<GatewayServer>> Create(
+      GatewayOptions options, std::unique_ptr<const TextModel> model,
+      std::vector<std::shared_ptr<DecodeClient>> decode,
+      std::vector<std::shared_ptr<InfoClient>> prefill);
+  // With gRPC clients of the addresses in `options`.
+  static absl::StatusOr<std::unique_ptr<GatewayServer>> Create(
+      GatewayOptions options, std::unique_ptr<const TextModel> model);
+
+  // Listens and serves on threads of its own. Call once.
+  virtual absl::Status Start() = 0;
+  virtual uint16_t port() const = 0;
+
+  // Refuses new work, finishes what is in flight for at most options.drain_timeout, cuts the rest,
+  // and returns when no thread is left. Call once at most; the destructor does it otherwise.
+  virtual void Shutdown() = 0;
+};
+
+}  // namespace lynx
