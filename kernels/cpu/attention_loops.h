@@ -107,6 +107,7 @@ class AttentionBlock {
     std::fill_n(s_.out, queries_ * s_.stride, 0.0f);
     const int64_t end = std::min((split + 1) * kAttentionSplitPages, PageEnd());
     for (int64_t page = std::max(split * kAttentionSplitPages, PageBegin()); page < end; ++page) {
+      if (page + 1 < PageEnd()) PrefetchPage(args_.pages[page + 1]);
       AddPage(page);
     }
   }
@@ -172,6 +173,26 @@ class AttentionBlock {
       AddBf16Page(0, {0, kSinkTokens}, s_.sinks, s_.sinks + key_bytes);
     }
     AddCodePage(page, {page == 0 ? kSinkTokens : 0, kPageTokens}, ref);
+  }
+
+  // Pages lie anywhere, so the hardware does not foresee the next one.
+  void PrefetchPage(const KvPageRef& ref) const {
+    const size_t key_bytes = static_cast<size_t>(d_) * kPageTokens * sizeof(bf16);
+    if (ref.kind == KvPageKind::kBf16) {
+      const std::byte* keys = ref.data + head_ * key_bytes;
+      Prefetch(keys, key_bytes);
+      Prefetch(keys + args_.shape.kv_heads * key_bytes, key_bytes);
+      return;
+    }
+    const size_t heads = static_cast<size_t>(args_.shape.kv_heads);
+    const size_t anchor = AnchorBlockBytes(args_.shape, args_.split) / heads;
+    Prefetch(ref.data + head_ * anchor, anchor);
+    if (ref.kind != KvPageKind::kFull || ref.residual == nullptr) return;
+    const size_t residual = ResidualBlockBytes(args_.shape, args_.split) / heads;
+    Prefetch(ref.residual + head_ * residual, residual);
+  }
+  static void Prefetch(const std::byte* p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
   }
 
   void FillSinksPage() {
