@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "kernels/cpu/tiers.h"
+#include "kernels/kv_self_test.h"
 #include "kernels/ops.h"
 #include "kernels/self_test.h"
 #include "runtime/cpu.h"
@@ -16,7 +17,8 @@ std::vector<const Kernels*> TestTiers() {
   const Kernels& scalar = ScalarKernels();
   std::vector<const Kernels*> good;
   for (const Kernels* tier : AvailableKernels()) {
-    const std::string_view wrong = tier == &scalar ? "" : FirstLinearMismatch(*tier, scalar);
+    std::string_view wrong = tier == &scalar ? "" : FirstLinearMismatch(*tier, scalar);
+    if (tier != &scalar && wrong.empty()) wrong = FirstKvMismatch(*tier, scalar);
     if (wrong.empty()) {
       good.push_back(tier);
     } else {
