@@ -66,8 +66,8 @@ absl::Status ReadYarn(const JsonFields& scaling, ModelConfig* config) {
     return absl::UnimplementedError(
         "RoPE scaling 'yarn' with mscale, mscale_all_dim or without truncate is not supported");
   }
-  config->max_context =
-      std::max(config->max_context, ScaledContext(rope.original_context, rope.factor));
+  const int64_t scaled = ScaledContext(rope.original_context, rope.factor);
+  config->max_context = scaled < 0 ? scaled : std::max(config->max_context, scaled);
   return absl::OkStatus();
 }
 
