@@ -16,12 +16,12 @@ HelloBytes HelloFor(const Ticket& ticket, Stream stream) {
 }
 
 TEST_CASE("strangers are closed and counted, and harm nobody", "[tcp]") {
+  World world(1, {});
   Waker waker;
   TcpServerOptions options;
   options.tcp.handshake_timeout = milliseconds(30);
   SenderSide s(&waker, options);
   ReceiverSide r(&waker);
-  World world(1, {});
   IssuedTicket t = *s.server->IssueTicket(kReceiverIncarnation);
   SessionId d = r.Dial(s.server->port(), t.ticket);
   r.AwaitUp(&waker, d);
@@ -99,6 +99,9 @@ TEST_CASE("a receiver that sends data is closed", "[tcp]") {
 
 // A receiver that reads nothing: its frames cannot be written.
 TEST_CASE("a stuck receiver holds up neither others nor memory, and is given up", "[tcp]") {
+  World big(1, {.layers = 2, .pages = 100, .anchor_bytes = 100000, .residual_bytes = 1000});
+  World held(2, {.layers = 1, .pages = 40, .anchor_bytes = 100000, .residual_bytes = 100});
+  World other(3, {});
   Waker waker;
   TcpServerOptions options;
   options.tcp.stall_timeout = milliseconds(300);
@@ -113,9 +116,6 @@ TEST_CASE("a stuck receiver holds up neither others nor memory, and is given up"
     sockets.back().Write(HelloFor(stuck.ticket, stream));
     CHECK(ParseHelloReply(sockets.back().Read<kReplyBytes>()).ok());
   }
-  World big(1, {.layers = 2, .pages = 100, .anchor_bytes = 100000, .residual_bytes = 1000});
-  World held(2, {.layers = 1, .pages = 40, .anchor_bytes = 100000, .residual_bytes = 100});
-  World other(3, {});
   for (World* world : {&big, &held}) {
     REQUIRE(s.sender.Begin(world->key, stuck.session).ok());
     REQUIRE(s.sender.Offer(world->key, world->Blocks()).ok());
@@ -153,13 +153,13 @@ FrameHeaderBytes HeaderOf(const World& world, uint64_t bytes) {
 }
 
 TEST_CASE("a sender that breaks off leaves whole blocks or none", "[tcp]") {
+  World world(1, {});
   Waker waker;
   TcpClientOptions options;
   options.tcp.stall_timeout = milliseconds(50);
   options.tcp.handshake_timeout = milliseconds(200);
   ReceiverSide r(&waker, options);
   BareSender sender;
-  World world(1, {});
   SessionId d = r.Dial(sender.port, Ticket{});
   sender.Accept();
   r.AwaitUp(&waker, d);

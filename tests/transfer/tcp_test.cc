@@ -20,11 +20,11 @@ void StartTransfer(SenderSide* s, SessionId at_sender, ReceiverSide* r, SessionI
 }
 
 TEST_CASE("transfers of two pairs, interleaved, arrive exactly", "[tcp]") {
+  WorldShape shape{.layers = 6, .pages = 40, .anchor_bytes = 15003, .residual_bytes = 9001};
+  World a(1, shape), b(2, shape), c(3, shape);
   Waker waker;
   SenderSide s(&waker);
   ReceiverSide r1(&waker), r2(&waker);
-  WorldShape shape{.layers = 6, .pages = 40, .anchor_bytes = 15003, .residual_bytes = 9001};
-  World a(1, shape), b(2, shape), c(3, shape);
   IssuedTicket t1 = *s.server->IssueTicket(kReceiverIncarnation);
   IssuedTicket t2 = *s.server->IssueTicket(kReceiverIncarnation);
   CHECK(*s.server->FindSession(t2.ticket) == t2.session);
@@ -63,10 +63,10 @@ TEST_CASE("transfers of two pairs, interleaved, arrive exactly", "[tcp]") {
 }
 
 TEST_CASE("a frame of an old epoch is drained and the session lives", "[tcp]") {
+  World old(1, {}, 1), current(1, {}, 2), other(2, {});
   Waker waker;
   SenderSide s(&waker);
   ReceiverSide r(&waker);
-  World old(1, {}, 1), current(1, {}, 2), other(2, {});
   IssuedTicket t = *s.server->IssueTicket(kReceiverIncarnation);
   SessionId d = r.Dial(s.server->port(), t.ticket);
   REQUIRE(r.receiver.Grant(current.key, d, current.Ranges()).ok());
@@ -81,13 +81,13 @@ TEST_CASE("a frame of an old epoch is drained and the session lives", "[tcp]") {
 }
 
 TEST_CASE("after a lost session the transfer goes on in a new one", "[tcp]") {
+  World world(1, {.layers = 4, .pages = 30, .anchor_bytes = 9000, .residual_bytes = 6000});
   Waker waker;
   TcpServerOptions options;
   SendQueueOptions slow;  // so that the loss falls into the transfer
   slow.rate_limit_bytes_per_s = 20'000'000;
   SenderSide s(&waker, options, slow);
   ReceiverSide r(&waker);
-  World world(1, {.layers = 4, .pages = 30, .anchor_bytes = 9000, .residual_bytes = 6000});
   IssuedTicket t = *s.server->IssueTicket(kReceiverIncarnation);
   SessionId d = r.Dial(s.server->port(), t.ticket);
   StartTransfer(&s, t.session, &r, d, &world);
@@ -111,13 +111,13 @@ TEST_CASE("after a lost session the transfer goes on in a new one", "[tcp]") {
 }
 
 TEST_CASE("a cancelled transfer's pages are free at once at both ends", "[tcp]") {
+  WorldShape shape{.layers = 2, .pages = 30, .anchor_bytes = 30000, .residual_bytes = 20000};
+  World victim(1, shape), other(2, {});
   Waker waker;
   SendQueueOptions slow;
   slow.rate_limit_bytes_per_s = 50'000'000;
   SenderSide s(&waker, {}, slow);
   ReceiverSide r(&waker);
-  WorldShape shape{.layers = 2, .pages = 30, .anchor_bytes = 30000, .residual_bytes = 20000};
-  World victim(1, shape), other(2, {});
   IssuedTicket t = *s.server->IssueTicket(kReceiverIncarnation);
   SessionId d = r.Dial(s.server->port(), t.ticket);
   StartTransfer(&s, t.session, &r, d, &victim);

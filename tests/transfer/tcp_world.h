@@ -7,10 +7,12 @@
 #include <sys/socket.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 
-#include "absl/synchronization/mutex.h"
 #include "tests/transfer/world.h"
 #include "transfer/tcp_client.h"
 #include "transfer/tcp_server.h"
@@ -22,32 +24,34 @@ inline constexpr uint64_t kSenderIncarnation = 101;
 inline constexpr uint64_t kReceiverIncarnation = 202;
 
 // Counts wake-ups; Await re-checks a condition after each of them, and now and then for what wakes
-// nobody.
+// nobody. Standard primitives: the thread sanitizer sees into them.
 class Waker {
  public:
   std::function<void()> callback() {
     return [this] {
-      absl::MutexLock lock(&mu_);
+      std::lock_guard<std::mutex> lock(mu_);
       ++wakes_;
+      woken_.notify_one();
     };
   }
   // Fails the test if the condition does not come true: the limit only ends a broken run.
   void Await(const std::function<bool()>& condition) {
-    absl::Time limit = absl::Now() + absl::Seconds(20);
+    auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (!condition()) {
-      REQUIRE(absl::Now() < limit);
-      absl::MutexLock lock(&mu_);
+      REQUIRE(std::chrono::steady_clock::now() < limit);
+      std::unique_lock<std::mutex> lock(mu_);
       int64_t seen = wakes_;
-      auto woken = [this, seen]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return wakes_ != seen; };
-      mu_.AwaitWithTimeout(absl::Condition(&woken), absl::Milliseconds(2));
+      woken_.wait_for(lock, std::chrono::milliseconds(2), [&] { return wakes_ != seen; });
     }
   }
 
  private:
-  absl::Mutex mu_;
-  int64_t wakes_ ABSL_GUARDED_BY(mu_) = 0;
+  std::mutex mu_;
+  std::condition_variable woken_;
+  int64_t wakes_ = 0;  // guarded by mu_
 };
 
+// Both sides join their threads when they go: declare the worlds whose memory they use before them.
 struct SenderSide {
   explicit SenderSide(Waker* waker, TcpServerOptions options = {}, SendQueueOptions queue = {})
       : sender(queue, waker->callback()) {
