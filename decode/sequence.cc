@@ -68,7 +68,8 @@ std::vector<int32_t> Sequence::VerificationRows() const {
 }
 
 Sequence::Outcome Sequence::Commit(std::span<const int32_t> sampled) {
-  LYNX_CHECK(state_ == State::kVerifying && sampled.size() == draft_tokens_.size() + 1);
+  LYNX_CHECK(state_ == State::kVerifying && !sampled.empty() &&
+             sampled.size() <= draft_tokens_.size() + 1);
   Outcome outcome;
   bool ended = false;
   for (size_t row = 0; row < sampled.size() && !ended; ++row) {

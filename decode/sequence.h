@@ -56,7 +56,8 @@ class Sequence {
     int64_t rolled_back = 0;  // drafts that it did not, or that stand behind one
     int64_t committed = 0;    // tokens added: accepted ones and the target's own next one
   };
-  // `sampled[i]` is what the target samples behind row i of VerificationRows(). Commits the longest
+  // `sampled[i]` is what the target samples behind row i of VerificationRows(); it may end with the
+  // first token that differs from the draft, since later rows say nothing. Commits the longest
   // prefix that agrees and the target's token behind it, drops the rest. kVerifying -> kDecoding or
   // kDone.
   Outcome Commit(std::span<const int32_t> sampled);

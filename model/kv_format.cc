@@ -22,8 +22,7 @@ absl::StatusOr<KvTarget> ParseKvTarget(std::string_view name) {
   for (const auto& [target, known] : kNames) {
     if (known == name) return target;
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "unknown KV target '", name, "': int8, bf16, int8_whole, int4_whole or bf16_whole"));
+  return absl::InvalidArgumentError(absl::StrCat("unknown KV target '", ToAbsl(name), "': int8, bf16, int8_whole, int4_whole or bf16_whole"));
 }
 
 std::string_view KvTargetName(KvTarget target) {
@@ -33,12 +32,13 @@ std::string_view KvTargetName(KvTarget target) {
   return "?";
 }
 
-absl::StatusOr<KvGeometry> MakeKvGeometry(const ModelConfig& config, KvTarget target, KvSplit split) {
+absl::StatusOr<KvGeometry> MakeKvGeometry(const ModelConfig& config, KvTarget target,
+                                          KvSplit split) {
   if (target == KvTarget::kInt8Whole) split = {8, 8};
   if (target == KvTarget::kInt4Whole || target == KvTarget::kBf16Whole) split = {4, 4};
   if (target != KvTarget::kInt8Whole && (!InRange(split.k_bits) || !InRange(split.v_bits))) {
-    return absl::InvalidArgumentError(absl::StrCat("Anchor bits K", split.k_bits, "V", split.v_bits,
-                                                   ": 3 to 7 each"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("Anchor bits K", split.k_bits, "V", split.v_bits, ": 3 to 7 each"));
   }
   return KvGeometry{.layers = static_cast<int>(config.layers),
                     .shape = {static_cast<int>(config.kv_heads), static_cast<int>(config.head_dim)},

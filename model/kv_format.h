@@ -1,4 +1,5 @@
-// Names of KV targets and their geometry: the one place where a configured or received format is understood.
+// Names of KV targets and their geometry: the one place where a configured or received format is
+// understood.
 #pragma once
 
 #include <string>
@@ -14,8 +15,9 @@ namespace lynx {
 absl::StatusOr<KvTarget> ParseKvTarget(std::string_view name);
 std::string_view KvTargetName(KvTarget target);
 
-// INVALID_ARGUMENT unless the Anchor keeps 3 to 7 bits each of K and V. The baselines have their own widths and
-// ignore `split`.
-absl::StatusOr<KvGeometry> MakeKvGeometry(const ModelConfig& config, KvTarget target, KvSplit split);
+// INVALID_ARGUMENT unless the Anchor keeps 3 to 7 bits each of K and V. The baselines have their
+// own widths and ignore `split`.
+absl::StatusOr<KvGeometry> MakeKvGeometry(const ModelConfig& config, KvTarget target,
+                                          KvSplit split);
 
 }  // namespace lynx

@@ -54,6 +54,7 @@ KvSequence::~KvSequence() {
 }
 
 bool KvSequence::Allocate(size_t bytes, Block* block) {
+  if (bytes == 0) return true;  // a width of 8 bits leaves no Residual
   block->data = pool_->TryAllocate(bytes);
   block->bytes = bytes;
   return block->data != nullptr;

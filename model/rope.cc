@@ -45,6 +45,9 @@ Rope::Rope(const ModelConfig& config) : inverse_frequencies_(config.head_dim / 2
   for (size_t i = 0; i < inverse_frequencies_.size(); ++i) {
     inverse_frequencies_[i] = std::pow(rope.theta, -2.0 * i / config.head_dim);
   }
+  for (size_t i = 0; i < rope.frequency_divisors.size(); ++i) {
+    inverse_frequencies_[i] /= rope.frequency_divisors[i];
+  }
   switch (rope.scaling) {
     case RopeScaling::kNone:
       break;

@@ -1,11 +1,13 @@
-// The prefill engine: computes prompts in chunks, splits their KV page by page and layer by layer as it goes, offers
-// the blocks to the sender, and samples the first token.
+// The prefill engine: computes prompts in chunks, splits their KV page by page and layer by layer
+// as it goes, offers the blocks to the sender, and samples the first token.
 //
-// Life of a run: Submit -> queued (holds no memory) -> its memory is reserved and `ready` is sent -> grant (or
-// not_yet: it goes back to the queue) -> chunks, blocks offered -> first token -> waits for done, answers missing ->
-// finished. A run is cancelled by Cancel, its deadline, or the end of its data session.
+// Life of a run: Submit -> queued (holds no memory) -> its memory is reserved and `ready` is sent
+// -> grant (or not_yet: it goes back to the queue) -> chunks, blocks offered -> first token ->
+// waits for done, answers missing -> finished. A run is cancelled by Cancel, its deadline, or the
+// end of its data session.
 //
-// Threads: Submit, Post and Cancel from any thread; everything else, RunSink included, on the engine thread.
+// Threads: Submit, Post and Cancel from any thread; everything else, RunSink included, on the
+// engine thread.
 #pragma once
 
 #include <atomic>
@@ -38,12 +40,12 @@ class RunSink {
 };
 
 struct EngineOptions {
-  int64_t chunk_tokens = 512;           // rows of a step, over all prompts in it
-  size_t kv_budget_bytes = 1u << 30;    // BF16 pages and code blocks of running prompts
-  size_t queue_limit = 256;             // runs that are not finished
+  int64_t chunk_tokens = 512;         // rows of a step, over all prompts in it
+  size_t kv_budget_bytes = 1u << 30;  // BF16 pages and code blocks of running prompts
+  size_t queue_limit = 256;           // runs that are not finished
   Nanos not_yet_retry = std::chrono::milliseconds(20);  // how long a run waits after not_yet
-  KvTarget target = KvTarget::kInt8;    // of this server; a run that asks for another is refused
-  int64_t max_context = 0;              // 0: the model's
+  KvTarget target = KvTarget::kInt8;  // of this server; a run that asks for another is refused
+  int64_t max_context = 0;            // 0: the model's
 };
 
 struct EngineStats {
@@ -58,14 +60,15 @@ struct EngineStats {
 
 class Engine {
  public:
-  // Everything given outlives the engine. `wake`: called from any thread when Step has something new to do.
+  // Everything given outlives the engine. `wake`: called from any thread when Step has something
+  // new to do.
   Engine(const EngineOptions& options, const ModelConfig& config, const Weights& weights,
-         const Kernels& kernels, ThreadPool& pool, const Clock& clock, Sender& sender, RunSink& sink,
-         std::function<void()> wake);
+         const Kernels& kernels, ThreadPool& pool, const Clock& clock, Sender& sender,
+         RunSink& sink, std::function<void()> wake);
   ~Engine();  // cancels what runs
 
-  // INVALID_ARGUMENT: can never be served. RESOURCE_EXHAUSTED: the queue is full. UNAVAILABLE: draining. The run's
-  // messages go to the sink, OnFinished last (also after a Cancel).
+  // INVALID_ARGUMENT: can never be served. RESOURCE_EXHAUSTED: the queue is full. UNAVAILABLE:
+  // draining. The run's messages go to the sink, OnFinished last (also after a Cancel).
   absl::StatusOr<RunId> Submit(v1::RunRequest request, SessionId session, Nanos deadline);
   // A message of the decode server for this run. RESOURCE_EXHAUSTED: it sends faster than we read.
   absl::Status Post(RunId run, v1::DecodeToPrefill message);
@@ -74,7 +77,8 @@ class Engine {
   // Refuses new runs from now on.
   void Drain() { draining_ = true; }
 
-  // Does what there is to do, at most one pass of the model. False: nothing until a wake or NextDeadline().
+  // Does what there is to do, at most one pass of the model. False: nothing until a wake or
+  // NextDeadline().
   bool Step();
   // When Step has something to do without a wake; Nanos::max() if nothing is timed.
   Nanos NextDeadline() const;
@@ -86,7 +90,6 @@ class Engine {
     RunId run{};
     std::unique_ptr<Run> submitted;  // a new run
     v1::DecodeToPrefill message;
-    absl::Status cancel;  // not OK: cancel the run
   };
 
   absl::Status Validate(const v1::RunRequest& request) const;
@@ -102,7 +105,7 @@ class Engine {
   void AfterLayer(int layer, std::span<Run* const> runs, std::span<const int64_t> counts);
   void FinishChunk(Run& run, int64_t row_base, int64_t count);
   void SendPromptLogprobs(Run& run, int64_t row_base, int64_t count);
-  void SendFirstToken(Run& run, int64_t last_row);
+  absl::Status SendFirstToken(Run& run, int64_t last_row);
   void Finish(RunId id, const absl::Status& status);
   void PublishStats();
 
@@ -121,6 +124,14 @@ class Engine {
   std::atomic<uint64_t> next_run_{1};
   std::atomic<int64_t> unfinished_{0};
   std::atomic<bool> draining_{false};
+
+  // Apart from the mail, because a cancellation must never find a full queue.
+  absl::Mutex cancelled_mu_;
+  std::vector<std::pair<RunId, absl::Status>> cancelled_ ABSL_GUARDED_BY(cancelled_mu_);
+
+  Sampler sampler_;
+  uint64_t prompt_tokens_ = 0;
+  uint64_t steps_ = 0;
 
   std::map<RunId, std::unique_ptr<Run>> runs_;  // in order of arrival
   // Ended runs whose blocks the sender may still read.

@@ -1,4 +1,5 @@
-// One prompt at the prefill server: its request, its KV while it is computed, and the blocks that are sent.
+// One prompt at the prefill server: its request, its KV while it is computed, and the blocks that
+// are sent.
 #pragma once
 
 #include <cstddef>
@@ -20,15 +21,16 @@ namespace lynx::prefill {
 enum class RunId : uint64_t {};
 
 enum class Phase {
-  kQueued,      // holds no memory
-  kAsked,       // memory reserved, `ready` sent
-  kComputing,   // granted
-  kSent,        // first token sent; blocks are kept until done
+  kQueued,     // holds no memory
+  kAsked,      // memory reserved, `ready` sent
+  kComputing,  // granted
+  kSent,       // first token sent; blocks are kept until done
 };
 
 struct Run {
   RunId id{};
   v1::RunRequest request;
+  SamplingParams sampling;  // request.sampling, validated
   TransferKey key;
   SessionId session{};
   Nanos deadline{0};
@@ -36,9 +38,10 @@ struct Run {
   Nanos not_before{0};  // kQueued: when to ask (again)
 
   KvGeometry geometry;  // of the format on the wire
-  std::unique_ptr<KvSequence> kv;  // BF16 pages of the whole prompt, and the code blocks of its full pages
-  size_t reserved_bytes = 0;       // of the pool, for Tails and partial pages
-  int64_t position = 0;            // prompt tokens computed
+  std::unique_ptr<KvSequence>
+      kv;  // BF16 pages of the whole prompt, and the code blocks of its full pages
+  size_t reserved_bytes = 0;  // of the pool, for Tails and partial pages
+  int64_t position = 0;       // prompt tokens computed
   bool transfer_begun = false;
 
   std::vector<std::vector<std::byte>> tails;  // [layers * full pages]; empty if there is no Tail
@@ -57,9 +60,10 @@ size_t RunBytes(const Run& run);
 bool ReserveRun(Run& run, KvPool* pool);
 void ReleaseRun(Run& run, KvPool* pool);
 
-// The pages of `layer` that become full when the prompt's computed part grows from run.position by `count` tokens are
-// put into code, and all of the layer's new blocks are listed: pages, sinks with page 0, the partial page with the
-// prompt's last token. Pages that cannot be coded go to run.raw_pages instead.
+// The pages of `layer` that become full when the prompt's computed part grows from run.position by
+// `count` tokens are put into code, and all of the layer's new blocks are listed: pages, sinks with
+// page 0, the partial page with the prompt's last token. Pages that cannot be coded go to
+// run.raw_pages instead.
 std::vector<BlockData> MakeBlocks(Run& run, int layer, int64_t count, const Kernels& kernels,
                                   ThreadPool& pool);
 

@@ -39,11 +39,14 @@
 
 namespace lynx {
 
+// Debian's Abseil has a string_view of its own.
+inline absl::string_view ToAbsl(std::string_view s) { return {s.data(), s.size()}; }
+
 // The status with `context` put before its message: "context: message".
 inline absl::Status Annotate(const absl::Status& s, std::string_view context) {
   if (s.ok()) return s;
   return absl::Status(
-      s.code(), absl::StrCat(absl::string_view(context.data(), context.size()), ": ", s.message()));
+      s.code(), absl::StrCat(ToAbsl(context), ": ", s.message()));
 }
 
 }  // namespace lynx

@@ -1,0 +1,82 @@
+// A prefill and a decode engine on virtual time in one thread, with a simulated data plane between
+// them: every run with the same options and seed is the same. For tests of whole requests.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "cli/collected.h"
+#include "cli/direct_link.h"
+#include "decode/engine.h"
+#include "model/loader.h"
+#include "prefill/engine.h"
+#include "runtime/clock.h"
+#include "runtime/thread_pool.h"
+#include "transfer/receiver.h"
+#include "transfer/sender.h"
+#include "transfer/sim_link.h"
+
+namespace lynx {
+
+struct VirtualPairOptions {
+  prefill::EngineOptions prefill;
+  decode::EngineOptions decode;
+  SimLinkOptions link;
+  SendQueueOptions send_queue;
+  // What a step that ran a pass costs, in virtual time.
+  Nanos prefill_step = std::chrono::milliseconds(20);
+  Nanos decode_step = std::chrono::milliseconds(5);
+  Nanos request_timeout = std::chrono::seconds(600);
+};
+
+class VirtualPair final : public decode::RequestSink {
+ public:
+  // Model, kernels and pool outlive the pair.
+  VirtualPair(const VirtualPairOptions& options, const LoadedModel& model, const Kernels& kernels,
+              ThreadPool& pool);
+  ~VirtualPair() override;
+
+  // The result is filled in while Run goes on; valid as long as the pair. Errors of Submit stand in
+  // its status.
+  const Collected& Submit(v1::GenerateRequest request);
+  void Cancel(const Collected& request);
+
+  // Goes on until every request has ended, or `steps_max` steps were made. INTERNAL: nothing can
+  // happen any more but a request is open, or a request's events break the protocol.
+  absl::Status Run(int64_t steps_max = INT64_MAX);
+
+  // The prefill server dies and comes back: its runs and the data session end.
+  void RestartPrefill();
+  // The data session ends.
+  void CutLink();
+
+  Nanos now() const { return clock_.Now(); }
+  decode::EngineStats decode_stats() const { return decode_->stats(); }
+  prefill::EngineStats prefill_stats() const { return prefill_->stats(); }
+  const SimLinkStats& link_stats() const { return link_->stats(); }
+
+ private:
+  bool OnEvent(decode::RequestId request, v1::GenerateEvent event) override;
+  void OnFinished(decode::RequestId request, const absl::Status& status) override;
+  bool StepAll();
+  Nanos NextEvent() const;
+  bool Open() const;
+
+  const VirtualPairOptions options_;
+  ManualClock clock_;
+  Sender sender_;
+  Receiver receiver_;
+  std::unique_ptr<DirectLink> control_;
+  std::unique_ptr<prefill::Engine> prefill_;
+  std::unique_ptr<decode::Engine> decode_;
+  std::unique_ptr<SimLink> link_;  // last: ends before the engines whose memory it moves
+  SessionId session_{};
+  Nanos prefill_free_at_{0}, decode_free_at_{0};
+  std::map<decode::RequestId, Collected*> open_;
+  std::vector<std::unique_ptr<Collected>> results_;
+  absl::Status protocol_error_;
+};
+
+}  // namespace lynx

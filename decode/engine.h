@@ -1,0 +1,222 @@
+// The decode engine: owns a request from admission to its last token. It asks prefill servers for
+// the prompt's KV, drafts on the Anchor, verifies with the target, decodes, and tells the client's
+// sink.
+//
+// Threads: Submit, Cancel and the On... functions from any thread; everything else, sinks and peers
+// included, on the engine thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <variant>
+#include <vector>
+
+#include "decode/request.h"
+#include "model/kv_pool.h"
+#include "model/transformer.h"
+#include "runtime/bounded_queue.h"
+#include "runtime/clock.h"
+#include "runtime/status.h"
+#include "transfer/receiver.h"
+
+namespace lynx::decode {
+
+// Where a request's events go. Called on the engine thread; must not wait.
+class RequestSink {
+ public:
+  virtual ~RequestSink() = default;
+  // False: the client does not keep up or is gone; the request is cancelled.
+  virtual bool OnEvent(RequestId request, v1::GenerateEvent event) = 0;
+  // The last call for a request. OK after a Finished event.
+  virtual void OnFinished(RequestId request, const absl::Status& status) = 0;
+};
+
+// The way to prefill servers. Called on the engine thread; must not wait. What comes back is told
+// to the engine's On... functions, from any thread.
+class PrefillPeers {
+ public:
+  virtual ~PrefillPeers() = default;
+  // Joins the server if that has not been done, fills in the ticket and sends the request.
+  virtual void Start(AttemptId attempt, const std::string& address, v1::RunRequest request,
+                     Nanos deadline) = 0;
+  virtual void Send(AttemptId attempt, v1::DecodeToPrefill message) = 0;
+  // Ends an attempt from our side; nothing more is told of it.
+  virtual void Cancel(AttemptId attempt) = 0;
+  // This data session is gone for good: the next attempt joins anew.
+  virtual void SessionLost(SessionId session) = 0;
+};
+
+struct EngineOptions {
+  KvTarget target = KvTarget::kInt8;
+  KvSplit split;
+  int64_t max_draft_tokens = 64;
+  int64_t rows_max = 256;  // query rows of a step
+  size_t kv_budget_bytes = 1u << 30;
+  size_t queue_limit = 256;  // requests that are not finished
+  int64_t max_context = 0;   // 0: the model's
+  // No block for so long after the prefill has offered all: ask for the missing ones again.
+  Nanos gap_timeout = std::chrono::milliseconds(500);
+  int64_t restore_pages_per_step = 256;  // Tails turned into BF16 between two passes
+};
+
+struct EngineStats {
+  int64_t running = 0;  // hold KV memory
+  int64_t waiting = 0;
+  size_t kv_used_bytes = 0;
+  size_t kv_budget_bytes = 0;
+  int64_t quarantined_transfers = 0;
+  uint64_t generated_tokens = 0;
+  uint64_t drafted = 0;
+  uint64_t accepted = 0;
+  uint64_t rolled_back = 0;
+  uint64_t steps = 0;  // grows while work makes progress
+};
+
+class Engine {
+ public:
+  // Everything given outlives the engine. `wake`: called from any thread when Step has something
+  // new to do.
+  Engine(const EngineOptions& options, const ModelConfig& config, const Weights& weights,
+         const Kernels& kernels, ThreadPool& pool, const Clock& clock, Receiver& receiver,
+         PrefillPeers& peers, RequestSink& sink, std::function<void()> wake);
+  ~Engine();  // after the channels that write into granted memory
+
+  // INVALID_ARGUMENT: can never be served. RESOURCE_EXHAUSTED: the queue is full. UNAVAILABLE:
+  // draining.
+  absl::StatusOr<RequestId> Submit(v1::GenerateRequest request, Nanos deadline);
+  void Cancel(RequestId request);
+
+  // Of an attempt: the data session that its blocks come through (before any message), messages,
+  // and its end (OK: the server closed the run after `done`).
+  void OnAttemptStarted(AttemptId attempt, SessionId session);
+  void OnPrefillMessage(AttemptId attempt, v1::PrefillToDecode message);
+  void OnAttemptEnded(AttemptId attempt, absl::Status status);
+
+  // Refuses new requests from now on.
+  void Drain() { draining_ = true; }
+
+  // Does what there is to do, at most one pass of the model. False: nothing until a wake or
+  // NextDeadline().
+  bool Step();
+  // When Step has something to do without a wake; Nanos::max() if nothing is timed.
+  Nanos NextDeadline() const;
+
+  EngineStats stats() const;  // any thread; a snapshot of the last step
+
+ private:
+  struct Submitted {
+    std::unique_ptr<Request> request;
+  };
+  struct Cancelled {
+    RequestId request;
+  };
+  struct Started {
+    AttemptId attempt;
+    SessionId session;
+  };
+  struct FromPrefill {
+    AttemptId attempt;
+    v1::PrefillToDecode message;
+  };
+  struct Ended {
+    AttemptId attempt;
+    absl::Status status;
+  };
+  using Mail = std::variant<Submitted, Cancelled, Started, FromPrefill, Ended>;
+
+  // One request's rows of a pass.
+  struct RowGroup {
+    Request* request = nullptr;
+    State state = State::kDecoding;  // kDrafting, kVerifying or kDecoding
+    std::vector<int32_t> tokens{};
+    int64_t first_index = 0;  // of the generated token tokens[0]
+    std::vector<int32_t> sampled{};
+    std::vector<v1::TokenInfo> infos{};
+    float margin = 0;
+    bool settled = false;  // later rows say nothing
+    bool invalid_logits = false;
+  };
+
+  absl::Status Validate(const v1::GenerateRequest& request) const;
+  void Post(Mail mail);
+  bool ReadMail();
+  Request* Find(AttemptId attempt);
+
+  // engine_transfer.cc: the way to the prompt's KV.
+  void StartAttempt(Request& request);
+  void OnMessage(Request& request, const v1::PrefillToDecode& message);
+  void OnReady(Request& request);
+  void OnFirstToken(Request& request, const v1::FirstToken& first);
+  void GrantRawPages(Request& request);
+  void AttemptFailed(Request& request, const absl::Status& status);
+  void CloseAttempt(Request& request);
+  void ReleaseKv(Request& request);
+  bool TakeCompletions();
+  bool TakeReceiverEvents();
+  bool CheckTimers();
+  bool RestoreTails();
+  void AskForMissing(Request& request);
+  void KvComplete(Request& request);
+
+  // engine_pass.cc: the model's passes.
+  bool RunPass();
+  bool Advance(Request& request);
+  void AddGroup(Request& request, std::vector<RowGroup>* groups, int64_t* rows);
+  void HandleLogits(std::vector<RowGroup>& groups, int64_t rows);
+  void HandleRow(RowGroup& group, int64_t row, const float* logits);
+  void FinishGroup(RowGroup& group);
+  void FinishDraft(RowGroup& group);
+  void FinishVerification(RowGroup& group);
+  void EmitCommitted(Request& request, int64_t first_index, std::vector<v1::TokenInfo> infos);
+
+  void Emit(Request& request, v1::GenerateEvent event);
+  void Complete(Request& request);
+  void Fail(Request& request, const absl::Status& status);
+  void Remove(Request& request, const absl::Status& status);
+  double MsSince(const Request& request) const;
+  void PublishStats();
+
+  const EngineOptions options_;
+  const ModelConfig& config_;
+  const Kernels& kernels_;
+  ThreadPool& pool_;
+  const Clock& clock_;
+  Receiver& receiver_;
+  PrefillPeers& peers_;
+  RequestSink& sink_;
+  const std::function<void()> wake_;
+  const KvGeometry geometry_;
+  Transformer transformer_;
+  Sampler sampler_;
+  KvPool kv_pool_;
+
+  std::atomic<uint64_t> next_request_{1};
+  std::atomic<int64_t> unfinished_{0};
+  std::atomic<bool> draining_{false};
+  uint64_t next_attempt_ = 1;
+  RequestId last_served_{};  // where the next pass begins, if not all fit into one
+
+  absl::Mutex mail_mu_;
+  // Not bounded by itself: at most queue_limit requests are open, and what their attempts may send
+  // is bounded by the protocol and by gRPC's flow control.
+  std::vector<Mail> mail_ ABSL_GUARDED_BY(mail_mu_);
+
+  std::map<RequestId, std::unique_ptr<Request>> requests_;  // in order of arrival
+  std::map<AttemptId, Request*> attempts_;
+  std::map<TransferKey, Request*> transfers_;
+  // Sessions that ended lately: an attempt may be told of its session only after the session's end.
+  std::set<SessionId> lost_sessions_;
+  std::vector<RequestId> removable_;  // ended in this step
+  // Memory of ended requests that a frame is landing in.
+  std::map<TransferKey, std::unique_ptr<KvSequence>> quarantine_;
+
+  EngineStats totals_;
+  mutable absl::Mutex stats_mu_;
+  EngineStats stats_ ABSL_GUARDED_BY(stats_mu_);
+};
+
+}  // namespace lynx::decode

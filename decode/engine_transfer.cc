@@ -1,0 +1,280 @@
+// The decode engine's way to the prompt's KV: attempts at prefill servers, memory, arriving blocks.
+#include <algorithm>
+#include <cstring>
+
+#include "absl/random/random.h"
+#include "decode/engine.h"
+#include "proto/convert.h"
+
+namespace lynx::decode {
+namespace {
+
+// Blocks asked for in one message.
+constexpr size_t kMissingBlocksPerMessage = 4096;
+// Ids only grow, so the smallest are the oldest.
+constexpr size_t kLostSessionsKept = 1024;
+
+TransferId RandomTransferId() {
+  thread_local absl::BitGen random;
+  TransferId id;
+  for (size_t i = 0; i < id.bytes.size(); i += sizeof(uint64_t)) {
+    const uint64_t bits = random();
+    std::memcpy(id.bytes.data() + i, &bits, sizeof bits);
+  }
+  return id;
+}
+
+// Whether another server may do better.
+bool WorthAnotherServer(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kUnavailable ||
+         status.code() == absl::StatusCode::kResourceExhausted ||
+         status.code() == absl::StatusCode::kFailedPrecondition;
+}
+
+}  // namespace
+
+void Engine::StartAttempt(Request& request) {
+  const std::string& address = request.proto.prefill_addresses(request.next_address++);
+  request.attempt = AttemptId{next_attempt_++};
+  request.attempt_open = true;
+  request.session.reset();
+  request.granted = request.all_sent = request.promote_sent = false;
+  request.key = {RandomTransferId(), request.key.epoch + 1};
+  attempts_[request.attempt] = &request;
+
+  v1::RunRequest run;
+  run.set_request_id(request.proto.request_id());
+  run.set_transfer_id(ToBytes(request.key.id));
+  run.set_epoch(request.key.epoch);
+  *run.mutable_prompt() = request.proto.prompt();
+  *run.mutable_format() = ToProto(geometry_);
+  *run.mutable_sampling() = request.proto.sampling();
+  *run.mutable_stop_token_ids() = request.proto.stop_token_ids();
+  run.set_ignore_eos(request.proto.ignore_eos());
+  run.set_min_tokens(request.proto.min_tokens());
+  run.set_logprobs(request.proto.logprobs());
+  run.set_prompt_logprobs(request.proto.prompt_logprobs());
+  run.set_transfer_kv(!request.first_token_only());
+  peers_.Start(request.attempt, address, std::move(run), request.deadline);
+}
+
+void Engine::OnMessage(Request& request, const v1::PrefillToDecode& message) {
+  switch (message.message_case()) {
+    case v1::PrefillToDecode::kReady:
+      return OnReady(request);
+    case v1::PrefillToDecode::kRawPages: {
+      for (const v1::BlockId& page : message.raw_pages().pages()) {
+        request.raw_waiting.push_back({page.layer(), BlockKind::kRawPage, page.page()});
+      }
+      return GrantRawPages(request);
+    }
+    case v1::PrefillToDecode::kPromptLogprobs: {
+      v1::GenerateEvent event;
+      *event.mutable_prompt_logprobs() = message.prompt_logprobs();
+      return Emit(request, std::move(event));
+    }
+    case v1::PrefillToDecode::kFirstToken:
+      return OnFirstToken(request, message.first_token());
+    case v1::PrefillToDecode::kAllSent:
+      request.all_sent = request.granted;
+      request.last_arrival = clock_.Now();
+      return;
+    case v1::PrefillToDecode::MESSAGE_NOT_SET:
+      return;  // a newer server's message that we do not know
+  }
+}
+
+// The prefill is about to start: all memory now, or "not yet".
+void Engine::OnReady(Request& request) {
+  v1::DecodeToPrefill reply;
+  if (request.granted) return;
+  if (request.first_token_only()) {
+    reply.mutable_grant();
+    return peers_.Send(request.attempt, std::move(reply));
+  }
+  if (!request.session.has_value() || lost_sessions_.contains(*request.session)) {
+    return AttemptFailed(request,
+                         absl::UnavailableError("no data connection to the prefill server"));
+  }
+  const int64_t prompt = request.prompt_tokens();
+  request.kv = KvSequence::Create(geometry_, prompt / kPageTokens,
+                                  prompt + request.proto.max_tokens(), &kv_pool_);
+  if (request.kv == nullptr) {
+    reply.mutable_not_yet();
+    return peers_.Send(request.attempt, std::move(reply));
+  }
+  request.incoming = std::make_unique<IncomingKv>(prompt, request.kv.get());
+  absl::Status status = receiver_.Grant(request.key, *request.session, request.incoming->Grants());
+  if (!status.ok()) return AttemptFailed(request, status);
+  request.granted = true;
+  transfers_[request.key] = &request;
+  reply.mutable_grant();
+  peers_.Send(request.attempt, std::move(reply));
+}
+
+void Engine::OnFirstToken(Request& request, const v1::FirstToken& first) {
+  const int32_t id = first.token().id();
+  if (request.sequence.state() != State::kWaiting || id < 0 || id >= config_.vocab) {
+    return AttemptFailed(request,
+                         absl::InternalError("unexpected first token from the prefill server"));
+  }
+  request.sequence.CommitFirst(id);
+  request.history.Push(id);
+  request.stats.set_first_token_ms(MsSince(request));
+  EmitCommitted(request, 0, {first.token()});
+  if (request.sequence.state() == State::kDone) Complete(request);
+}
+
+// Memory for pages that could not be coded: asked for again each step until there is room.
+void Engine::GrantRawPages(Request& request) {
+  if (request.raw_waiting.empty() || request.incoming == nullptr) return;
+  absl::StatusOr<IncomingKv::RawPlan> plan = request.incoming->AddRawPages(request.raw_waiting);
+  if (absl::IsResourceExhausted(plan.status())) return;
+  absl::Status status = plan.status();
+  if (status.ok()) status = receiver_.Excuse(request.key, plan->excused);
+  if (status.ok()) status = receiver_.AddGrant(request.key, std::move(plan->grants));
+  if (!status.ok()) return AttemptFailed(request, status);
+  request.raw_waiting.clear();
+  v1::DecodeToPrefill reply;
+  reply.mutable_raw_grant();
+  peers_.Send(request.attempt, std::move(reply));
+  if (request.incoming->target_complete()) KvComplete(request);
+}
+
+void Engine::AttemptFailed(Request& request, const absl::Status& status) {
+  CloseAttempt(request);
+  ReleaseKv(request);
+  const bool untouched = request.sequence.state() == State::kWaiting;
+  if (untouched && WorthAnotherServer(status) &&
+      request.next_address < request.proto.prefill_addresses_size()) {
+    return StartAttempt(request);
+  }
+  Fail(request, Annotate(status, absl::StrCat("prefill server ", request.proto.prefill_addresses(
+                                                                     request.next_address - 1))));
+}
+
+// Nothing more is wanted from the prefill.
+void Engine::CloseAttempt(Request& request) {
+  if (!request.attempt_open) return;
+  request.attempt_open = false;
+  attempts_.erase(request.attempt);
+  peers_.Cancel(request.attempt);
+}
+
+void Engine::ReleaseKv(Request& request) {
+  if (request.granted && transfers_.erase(request.key) > 0) {
+    absl::StatusOr<bool> safe = receiver_.Revoke(request.key);
+    if (safe.ok() && !*safe) quarantine_[request.key] = std::move(request.kv);
+  }
+  request.granted = false;
+  request.raw_waiting.clear();
+  // `incoming` stays for its byte counts; it is not used any more without `kv`.
+  if (!request.removed) request.incoming.reset();
+  request.kv.reset();
+}
+
+bool Engine::TakeCompletions() {
+  const std::vector<Completion> completions = receiver_.PollCompleted();
+  for (const Completion& completion : completions) {
+    auto it = transfers_.find(completion.transfer);
+    if (it == transfers_.end()) continue;
+    Request& request = *it->second;
+    request.last_arrival = clock_.Now();
+    absl::Status status = request.incoming->OnCompletion(completion);
+    if (!status.ok()) {
+      AttemptFailed(request, status);
+    } else if (request.incoming->target_complete()) {
+      KvComplete(request);
+    }
+  }
+  return !completions.empty();
+}
+
+// Every block is in and restored: the prefill may free its side, and the transfer is over on ours.
+void Engine::KvComplete(Request& request) {
+  if (!request.attempt_open) return;
+  if (request.sequence.state() == State::kWaiting) return;  // the first token is still to come
+  v1::DecodeToPrefill done;
+  done.set_done(true);
+  peers_.Send(request.attempt, std::move(done));
+  request.attempt_open = false;
+  attempts_.erase(request.attempt);
+  transfers_.erase(request.key);
+  receiver_.Revoke(request.key).status().IgnoreError();  // complete: nothing can be landing
+  request.granted = false;
+  request.all_sent = false;
+}
+
+bool Engine::TakeReceiverEvents() {
+  const std::vector<ReceiverEvent> events = receiver_.PollEvents();
+  for (const ReceiverEvent& event : events) {
+    if (event.type == ReceiverEvent::Type::kMemorySafe) {
+      quarantine_.erase(event.transfer);
+    } else if (event.type == ReceiverEvent::Type::kGap) {
+      auto it = transfers_.find(event.transfer);
+      if (it != transfers_.end()) AskForMissing(*it->second);
+    } else if (event.type == ReceiverEvent::Type::kSessionDown) {
+      peers_.SessionLost(event.session);
+      lost_sessions_.insert(event.session);
+      if (lost_sessions_.size() > kLostSessionsKept) lost_sessions_.erase(lost_sessions_.begin());
+      for (auto& [id, request] : requests_) {
+        if (request->removed || !request->attempt_open || request->session != event.session)
+          continue;
+        AttemptFailed(*request, absl::UnavailableError(absl::StrCat(
+                                    "the data connection was lost: ", event.status.message())));
+      }
+    }
+  }
+  return !events.empty();
+}
+
+void Engine::AskForMissing(Request& request) {
+  absl::StatusOr<std::vector<BlockId>> missing =
+      receiver_.Missing(request.key, kMissingBlocksPerMessage);
+  request.last_arrival = clock_.Now();
+  if (!missing.ok() || missing->empty()) return;
+  v1::DecodeToPrefill message;
+  for (const BlockId& id : *missing) {
+    v1::BlockId* block = message.mutable_missing()->add_blocks();
+    block->set_layer(id.layer);
+    block->set_kind(static_cast<uint32_t>(id.kind));
+    block->set_page(id.page);
+  }
+  peers_.Send(request.attempt, std::move(message));
+}
+
+bool Engine::CheckTimers() {
+  bool any = false;
+  const Nanos now = clock_.Now();
+  for (auto& [id, request] : requests_) {
+    if (request->removed) continue;
+    if (now >= request->deadline) {
+      Fail(*request, absl::DeadlineExceededError("the request's deadline has passed"));
+      any = true;
+      continue;
+    }
+    if (!request->raw_waiting.empty()) GrantRawPages(*request);
+    if (request->all_sent && now >= request->last_arrival + options_.gap_timeout) {
+      AskForMissing(*request);
+      any = true;
+    }
+  }
+  return any;
+}
+
+bool Engine::RestoreTails() {
+  int64_t left = options_.restore_pages_per_step;
+  for (auto& [id, request] : requests_) {
+    if (request->removed || request->incoming == nullptr || !request->attempt_open) continue;
+    absl::StatusOr<int64_t> done = request->incoming->Restore(left, kernels_, pool_);
+    if (!done.ok()) {
+      AttemptFailed(*request, done.status());
+      continue;
+    }
+    left -= *done;
+    if (*done > 0 && request->incoming->target_complete()) KvComplete(*request);
+  }
+  return left < options_.restore_pages_per_step;
+}
+
+}  // namespace lynx::decode

@@ -1,0 +1,144 @@
+#include "model/reference_decoder.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace lynx {
+namespace {
+
+class Decoder {
+ public:
+  Decoder(const ReferenceRequest& request, const KvGeometry& geometry, Transformer& transformer,
+          const Kernels& kernels)
+      : request_(request),
+        geometry_(geometry),
+        transformer_(transformer),
+        kernels_(kernels),
+        pool_(std::numeric_limits<size_t>::max() / 2),
+        history_(std::span(request.prompt)) {}
+
+  ReferenceResult Run(bool code_free) {
+    const float* logits = Prefill();
+    std::unique_ptr<KvSequence> target = code_free ? std::move(prefilled_) : ToTarget();
+    while (!Sample(logits)) {
+      const PassRows row{.tokens = std::span(&result_.tokens.back(), 1),
+                         .first_position = Length() - 1,
+                         .kv = target.get(),
+                         .view = KvView::kTarget};
+      transformer_.Forward(std::span(&row, 1));
+      const int64_t rows[] = {0};
+      logits = transformer_.Logits(rows);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  int64_t PromptTokens() const { return static_cast<int64_t>(request_.prompt.size()); }
+  int64_t Length() const { return PromptTokens() + static_cast<int64_t>(result_.tokens.size()); }
+
+  // Fills prefilled_; returns the logits behind the prompt's last token.
+  const float* Prefill() {
+    KvGeometry plain = geometry_;
+    plain.target = KvTarget::kBf16Whole;
+    prefilled_ = KvSequence::Create(plain, 0, PromptTokens() + request_.max_tokens, &pool_);
+    int64_t count = 0;
+    for (int64_t begin = 0; begin < PromptTokens(); begin += count) {
+      count = std::min(transformer_.rows_max(), PromptTokens() - begin);
+      const PassRows rows{.tokens = std::span(request_.prompt).subspan(begin, count),
+                          .first_position = begin,
+                          .kv = prefilled_.get(),
+                          .view = KvView::kTarget};
+      transformer_.Forward(std::span(&rows, 1));
+      if (request_.prompt_logprobs >= 0) PromptLogprobs(begin, count);
+    }
+    const int64_t last[] = {count - 1};
+    return transformer_.Logits(last);
+  }
+
+  void PromptLogprobs(int64_t begin, int64_t count) {
+    for (int64_t i = 0; i < count && begin + i + 1 < PromptTokens(); ++i) {
+      const int64_t row[] = {i};
+      result_.prompt_logprobs.push_back(
+          ComputeLogprobs(transformer_.Logits(row), transformer_.vocab(),
+                          request_.prompt[begin + i + 1], request_.prompt_logprobs));
+    }
+  }
+
+  // The prompt's full pages as the target holds them, the rest as it is.
+  std::unique_ptr<KvSequence> ToTarget() {
+    const int64_t full = PromptTokens() / kPageTokens;
+    auto target = KvSequence::Create(geometry_, full, PromptTokens() + request_.max_tokens, &pool_);
+    const KvShape shape = geometry_.shape;
+    for (int layer = 0; layer < geometry_.layers; ++layer) {
+      if (full > 0 && geometry_.has_code()) {
+        PackTokens(shape, prefilled_->Bf16Page(layer, 0), 0, kSinkTokens,
+                   target->SinksBlock(layer));
+      }
+      for (int64_t page = 0; page < prefilled_->pages(); ++page) {
+        if (page < full && geometry_.has_code() && geometry_.target != KvTarget::kBf16) {
+          CodePage(layer, page, target.get());
+        } else {
+          std::memcpy(target->Bf16Page(layer, page), prefilled_->Bf16Page(layer, page),
+                      Bf16PageBytes(shape));
+          if (page < full && geometry_.target == KvTarget::kBf16) target->MarkRestored(layer, page);
+        }
+      }
+    }
+    return target;
+  }
+
+  void CodePage(int layer, int64_t page, KvSequence* target) {
+    const std::byte* bf16 = prefilled_->Bf16Page(layer, page);
+    const SplitResult result =
+        kernels_.split_page({.shape = geometry_.shape,
+                             .split = geometry_.split,
+                             .page = bf16,
+                             .first_token = KvSequence::FirstToken(page),
+                             .anchor = target->AnchorBlock(layer, page),
+                             .residual = target->ResidualBlock(layer, page)});
+    if (result == SplitResult::kCode) return;
+    LYNX_CHECK(target->MakeRaw(layer, page));
+    std::memcpy(target->Bf16Page(layer, page), bf16, Bf16PageBytes(geometry_.shape));
+  }
+
+  // Appends the next token; true if it is the last.
+  bool Sample(const float* logits) {
+    std::span<const int32_t> banned;
+    if (static_cast<int64_t>(result_.tokens.size()) < request_.min_tokens)
+      banned = request_.ending_ids;
+    const int32_t id =
+        sampler_.Sample(logits, transformer_.vocab(), request_.sampling, history_, Length(), banned)
+            .id;
+    if (request_.logprobs >= 0) {
+      result_.logprobs.push_back(
+          ComputeLogprobs(logits, transformer_.vocab(), id, request_.logprobs));
+    }
+    result_.tokens.push_back(id);
+    history_.Push(id);
+    const bool ends = std::find(request_.ending_ids.begin(), request_.ending_ids.end(), id) !=
+                      request_.ending_ids.end();
+    return ends || static_cast<int64_t>(result_.tokens.size()) >= request_.max_tokens;
+  }
+
+  const ReferenceRequest& request_;
+  const KvGeometry geometry_;
+  Transformer& transformer_;
+  const Kernels& kernels_;
+  KvPool pool_;
+  TokenCounts history_;
+  Sampler sampler_;
+  std::unique_ptr<KvSequence> prefilled_;
+  ReferenceResult result_;
+};
+
+}  // namespace
+
+absl::StatusOr<ReferenceResult> DecodeReference(const ReferenceRequest& request,
+                                                const KvGeometry& geometry, bool code_free,
+                                                Transformer& transformer, const Kernels& kernels) {
+  if (request.prompt.empty()) return absl::InvalidArgumentError("the prompt is empty");
+  return Decoder(request, geometry, transformer, kernels).Run(code_free);
+}
+
+}  // namespace lynx

@@ -1,0 +1,52 @@
+// A gRPC server around one service: listening, health, reflection, limits, and an end with a
+// deadline.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "runtime/clock.h"
+#include "runtime/status.h"
+
+namespace grpc {
+class Server;
+class Service;
+}  // namespace grpc
+
+namespace lynx {
+
+struct GrpcHostOptions {
+  std::string listen = "127.0.0.1:0";  // host:port; port 0: any
+  int64_t receive_message_bytes_max = 4 << 20;
+  // Of one connection; more wait in the client. Above what the engine queues, so that a flood is
+  // refused by the engine instead.
+  int64_t concurrent_calls_max = 1024;
+  // A client that does not answer a ping for so long is gone, and its calls are cancelled.
+  std::chrono::milliseconds keepalive_interval{5000};
+  std::chrono::milliseconds keepalive_timeout{5000};
+};
+
+class GrpcHost {
+ public:
+  // `service` outlives the host. UNAVAILABLE with the address if it cannot listen.
+  static absl::StatusOr<std::unique_ptr<GrpcHost>> Start(const GrpcHostOptions& options,
+                                                         grpc::Service* service);
+  ~GrpcHost();  // Stop with no time left
+
+  int port() const { return port_; }
+  // What the standard health service answers; true from the start.
+  void SetServing(bool serving);
+  // Accepts nothing more; calls that have not ended within `limit` are cancelled. Returns when all
+  // have ended.
+  void Stop(std::chrono::milliseconds limit);
+
+ private:
+  GrpcHost();
+
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+};
+
+}  // namespace lynx

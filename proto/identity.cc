@@ -1,0 +1,55 @@
+#include "proto/identity.h"
+
+#include <array>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_join.h"
+
+namespace lynx {
+namespace {
+
+using Field = std::pair<const char*, const std::string& (v1::Identity::*)() const>;
+
+constexpr std::array<Field, 5> kFields{{{"weights_hash", &v1::Identity::weights_hash},
+                                        {"code_version", &v1::Identity::code_version},
+                                        {"backend", &v1::Identity::backend},
+                                        {"architecture", &v1::Identity::architecture},
+                                        {"kv_target", &v1::Identity::kv_target}}};
+
+// A peer's field may hold anything of any length; messages stay readable and short.
+constexpr size_t kFieldCharsMax = 64;
+
+}  // namespace
+
+v1::Identity MakeIdentity(const ModelConfig& config, const WeightsHash& weights, KvTarget target) {
+  v1::Identity identity;
+  identity.set_weights_hash(weights.ToHex());
+  identity.set_code_version(kArithmeticVersion);
+  identity.set_backend("cpu");
+  identity.set_architecture(std::string(ArchitectureName(config.architecture)));
+  identity.set_kv_target(std::string(KvTargetName(target)));
+  return identity;
+}
+
+std::string ToString(const v1::Identity& identity) {
+  std::vector<std::string> parts;
+  for (const auto& [name, get] : kFields) {
+    const std::string value = absl::CHexEscape((identity.*get)().substr(0, kFieldCharsMax));
+    parts.push_back(absl::StrCat(name, "=", value));
+  }
+  return absl::StrCat("{", absl::StrJoin(parts, " "), "}");
+}
+
+absl::Status CompareIdentity(const v1::Identity& ours, const v1::Identity& theirs) {
+  std::vector<std::string> differing;
+  for (const auto& [name, get] : kFields) {
+    if ((ours.*get)() != (theirs.*get)()) differing.push_back(name);
+  }
+  if (differing.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("identities differ in ", absl::StrJoin(differing, ", "), ": this server is ",
+                   ToString(ours), ", the peer ", ToString(theirs)));
+}
+
+}  // namespace lynx

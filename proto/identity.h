@@ -1,0 +1,26 @@
+// Who may work with whom: servers of equal identity compute equal bits (docs/exactness.md).
+#pragma once
+
+#include <string>
+
+#include "model/kv_format.h"
+#include "model/model_config.h"
+#include "model/weights_hash.h"
+#include "proto/lynx.pb.h"
+#include "runtime/status.h"
+
+namespace lynx {
+
+// Raised with every change that alters a bit of any result: arithmetic, code, sampling. Kernel
+// tiers are not part of it, because they give the same bits.
+inline constexpr char kArithmeticVersion[] = "1";
+
+v1::Identity MakeIdentity(const ModelConfig& config, const WeightsHash& weights, KvTarget target);
+
+// "{weights_hash=... code_version=... backend=... architecture=... kv_target=...}"
+std::string ToString(const v1::Identity& identity);
+
+// FAILED_PRECONDITION that names the fields that differ and both identities.
+absl::Status CompareIdentity(const v1::Identity& ours, const v1::Identity& theirs);
+
+}  // namespace lynx
