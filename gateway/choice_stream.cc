@@ -48,8 +48,7 @@ absl::Status ChoiceStream::OnFinished(v1::FinishReason reason, std::vector<Choic
   if (reason == v1::FINISH_UNSPECIFIED) {
     return absl::InternalError("The decode server gave no reason for the end.");
   }
-  Commit(size(), out);
-  if (finished_) return absl::OkStatus();
+  if (size() > committed_) Truncate(committed_, out);  // nothing unconfirmed stays
   // What was held back is text after all.
   const Mark& last = marks_.back();
   ChoiceDelta rest;

@@ -121,9 +121,10 @@ asio::awaitable<absl::Status> Generation::Next(std::vector<ChoiceEvent>* out) {
   out->clear();
   std::vector<InboxItem> items;
   while (out->empty()) {
-    absl::Status status = co_await inbox_->Take(&items);
-    if (status.ok()) status = Sort(std::move(items), out);
+    if (!failure_.ok()) co_return failure_;
+    const absl::Status status = co_await inbox_->Take(&items);
     if (!status.ok()) co_return status;
+    failure_ = Sort(std::move(items), out);
   }
   co_return absl::OkStatus();
 }

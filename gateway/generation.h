@@ -70,6 +70,7 @@ class Generation {
   const std::shared_ptr<EventInbox> inbox_;
   std::vector<Choice> choices_;
   std::optional<v1::Identity> identity_;
+  absl::Status failure_;  // to be told after the events that came before it
 };
 
 }  // namespace lynx

@@ -100,8 +100,8 @@ void ReadExtension(JsonFields& fields, GenerationFields* out) {
 }
 
 bool IsEmptyValue(const Json& value) {
-  return value.is_null() || value == false ||
-         ((value.is_array() || value.is_object() || value.is_string()) && value.empty());
+  if (value.is_string()) return value.get_ref<const std::string&>().empty();
+  return value.is_null() || value == false || (value.is_structured() && value.empty());
 }
 
 }  // namespace
