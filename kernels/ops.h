@@ -1,7 +1,7 @@
-// The operations of one backend, as a table of functions that is chosen once (SelectKernels) and passed
-// explicitly. Each function does one worker's share, single-threaded and without allocation; kernels/parallel.h
-// spreads shares over a ThreadPool. For the same arguments every tier gives the same bits, and a row's result does
-// not depend on how many rows stand beside it (docs/exactness.md). The arithmetic is written once, in *_inl.h.
+// One backend's operations: a table of functions, chosen once (SelectKernels) and passed explicitly.
+// Each does one worker's share, without allocation; kernels/parallel.h spreads shares over threads.
+// Every tier gives the same bits, and a row's result does not depend on how many rows stand beside
+// it (docs/exactness.md). The arithmetic is written once, in *_inl.h.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace lynx {
 
-// Weights of a linear layer, ready for gemm: [ceil(n/64)][ceil(k/2)][64][2], zero-padded. Not owning.
+// Weights of a linear layer for gemm: [ceil(n/64)][ceil(k/2)][64][2], zero-padded. Not owning.
 struct PackedMatrix {
   const bf16* data = nullptr;  // 64-byte aligned
   int64_t n = 0;               // outputs
@@ -22,8 +22,8 @@ struct PackedMatrix {
 };
 inline constexpr int64_t kPanelColumns = 64;
 
-// c[i, j] (+)= sum_k a[i, k] * w[j, k] (+ bias[j]). One fused multiply-add chain a value, in the order
-// k = 1, 0, 3, 2, 5, 4, ... from zero (that of vdpbf16ps), then bias, then the old c if `accumulate`.
+// c[i, j] (+)= sum_k a[i, k] * w[j, k] (+ bias[j]). A value is one chain of fused multiply-adds from
+// 0 in the order k = 1, 0, 3, 2, ... (vdpbf16ps's), then bias, then the old c if `accumulate`.
 struct GemmArgs {
   const bf16* a = nullptr;  // [m, k], row stride lda
   int64_t lda = 0;
@@ -50,8 +50,8 @@ struct Kernels {
   // out[n] = bf16(gelu_tanh(gate[n]) * up[n]); one row.
   void (*gelu_mul)(const float* gate, const float* up, int64_t n, bf16* out);
 
-  // Rotates each of `heads` vectors x[heads, head_dim] in place, halves (i, i + head_dim / 2) as pairs:
-  // cos_sin is [2, head_dim / 2] for this row's position.
+  // Rotates each of `heads` vectors x[heads, head_dim] in place, halves (i, i + head_dim / 2) as
+  // pairs: cos_sin is [2, head_dim / 2] for this row's position.
   void (*rope)(float* x, int64_t heads, int64_t head_dim, const float* cos_sin);
 
   // out[n] = float(row[n]).
@@ -71,9 +71,9 @@ struct Kernels {
 // All tiers that this machine can run, slowest ("scalar") first.
 std::vector<const Kernels*> AvailableKernels();
 
-// The fastest tier whose results equal the scalar tier's on a self-test of every operation (run once, some
-// milliseconds). A tier that differs is logged and left out. `wanted` empty: the fastest; else that tier, or null if
-// it is unknown, not supported here or wrong.
+// The fastest tier whose results equal the scalar tier's on a self-test of every operation (run
+// once, some milliseconds). A tier that differs is logged and left out. `wanted` empty: the
+// fastest; else that tier, or null if it is unknown, not supported here or wrong.
 const Kernels* SelectKernels(std::string_view wanted = "");
 
 }  // namespace lynx

@@ -18,7 +18,7 @@ bool CanDequantize(GgmlType type);
 // `data` holds exactly out.size() values in whole blocks. CanDequantize(type).
 void DequantizeToFloat(GgmlType type, std::span<const std::byte> data, std::span<float> out);
 
-// The same, rounded to BF16 (to nearest, ties to even). Returns how many values are not what they were.
+// The same, rounded to BF16 (to nearest, ties to even). Returns how many values changed.
 size_t DequantizeToBf16(GgmlType type, std::span<const std::byte> data, std::span<bf16> out);
 
 // IEEE half precision to float32, exactly; denormals, infinities and NaN too.

@@ -22,7 +22,8 @@ absl::StatusOr<KvTarget> ParseKvTarget(std::string_view name) {
   for (const auto& [target, known] : kNames) {
     if (known == name) return target;
   }
-  return absl::InvalidArgumentError(absl::StrCat("unknown KV target '", ToAbsl(name), "': int8, bf16, int8_whole, int4_whole or bf16_whole"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown KV target '", ToAbsl(name), "': int8, bf16, int8_whole, int4_whole or bf16_whole"));
 }
 
 std::string_view KvTargetName(KvTarget target) {

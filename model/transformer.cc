@@ -58,8 +58,8 @@ void Transformer::Embed(std::span<const PassRows> pass) {
     LYNX_CHECK(rows_ + static_cast<int64_t>(part.tokens.size()) <= rows_max_);
     for (size_t i = 0; i < part.tokens.size(); ++i, ++rows_) {
       LYNX_CHECK(part.tokens[i] >= 0 && part.tokens[i] < config_.vocab);
-      kernels_.widen(weights_.token_embedding.data() + part.tokens[i] * config_.hidden, config_.hidden,
-                     hidden_.data() + rows_ * config_.hidden);
+      kernels_.widen(weights_.token_embedding.data() + part.tokens[i] * config_.hidden,
+                     config_.hidden, hidden_.data() + rows_ * config_.hidden);
       rope_.CosSin(part.first_position + static_cast<int64_t>(i),
                    cos_sin_.data() + rows_ * config_.head_dim);
     }

@@ -50,9 +50,9 @@ absl::Status Engine::Validate(const v1::RunRequest& request) const {
   RETURN_IF_ERROR(TransferIdFromBytes(request.transfer_id()).status());
   ASSIGN_OR_RETURN(const KvGeometry geometry, FromProto(request.format(), config_));
   if (geometry.target != options_.target) {
-    return absl::FailedPreconditionError(absl::StrCat("this server's KV target is ",
-                                                      ToAbsl(KvTargetName(options_.target)), ", not ",
-                                                      ToAbsl(KvTargetName(geometry.target))));
+    return absl::FailedPreconditionError(
+        absl::StrCat("this server's KV target is ", ToAbsl(KvTargetName(options_.target)), ", not ",
+                     ToAbsl(KvTargetName(geometry.target))));
   }
   return absl::OkStatus();
 }

@@ -45,7 +45,7 @@ inline absl::string_view ToAbsl(std::string_view s) { return {s.data(), s.size()
 // The status with `context` put before its message: "context: message".
 inline absl::Status Annotate(const absl::Status& s, std::string_view context) {
   if (s.ok()) return s;
-  return absl::Status(
+  return absl::Status(  // the same code, a longer message
       s.code(), absl::StrCat(ToAbsl(context), ": ", s.message()));
 }
 

@@ -1,4 +1,4 @@
-// Wakes an engine thread: any thread notifies, the engine waits. A notification before the wait is not lost.
+// Wakes an engine thread: any thread notifies, the engine waits. None before the wait is lost.
 #pragma once
 
 #include "absl/synchronization/mutex.h"

@@ -1,7 +1,7 @@
 // Compiled with AVX-512 F, BW, VL and DQ. See simd.h for what such a file may not do.
 #include "kernels/cpu/gemm.h"
-#include "kernels/cpu/rows.h"
 #include "kernels/cpu/kv_tiers.h"
+#include "kernels/cpu/rows.h"
 #include "kernels/cpu/tiers.h"
 #include "kernels/kv_code.h"
 #include "kernels/kv_pages.h"
