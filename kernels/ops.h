@@ -1,7 +1,7 @@
-// One backend's operations: a table of functions, chosen once (SelectKernels) and passed explicitly.
-// Each does one worker's share, without allocation; kernels/parallel.h spreads shares over threads.
-// Every tier gives the same bits, and a row's result does not depend on how many rows stand beside
-// it (docs/exactness.md). The arithmetic is written once, in *_inl.h.
+// One backend's operations: a table of functions, chosen once (SelectKernels) and passed
+// explicitly. Each does one worker's share, without allocation; kernels/parallel.h spreads shares
+// over threads. Every tier gives the same bits, and a row's result does not depend on how many rows
+// stand beside it (docs/exactness.md). The arithmetic is written once, in *_inl.h.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct PackedMatrix {
 };
 inline constexpr int64_t kPanelColumns = 64;
 
-// c[i, j] (+)= sum_k a[i, k] * w[j, k] (+ bias[j]). A value is one chain of fused multiply-adds from
-// 0 in the order k = 1, 0, 3, 2, ... (vdpbf16ps's), then bias, then the old c if `accumulate`.
+// c[i, j] (+)= sum_k a[i, k] * w[j, k] (+ bias[j]). A value is one chain of fused multiply-adds
+// from 0 in the order k = 1, 0, 3, 2, ... (vdpbf16ps's), then bias, then the old c if `accumulate`.
 struct GemmArgs {
   const bf16* a = nullptr;  // [m, k], row stride lda
   int64_t lda = 0;
