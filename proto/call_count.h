@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "absl/synchronization/mutex.h"
 
@@ -11,7 +12,7 @@ namespace lynx {
 class CallCount {
  public:
   // False if `limit` were open already; counted all the same, because a refused call ends as well.
-  bool Add(int64_t limit) {
+  bool Add(int64_t limit = std::numeric_limits<int64_t>::max()) {
     absl::MutexLock lock(&mu_);
     return ++open_ <= limit;
   }
