@@ -1,0 +1,15 @@
+// Prefill servers over gRPC (callback API: no thread waits for a call).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "decode/prefill_client.h"
+
+namespace lynx::decode {
+
+// The channel connects by itself, and again after a loss. An unreachable server fails a call at
+// once, one that vanished without a word within two seconds.
+std::shared_ptr<PrefillClient> NewGrpcPrefillClient(const std::string& address);
+
+}  // namespace lynx::decode

@@ -1,0 +1,294 @@
+#include "decode/peers.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace lynx::decode {
+namespace {
+
+// Ids only grow, so the smallest are the oldest.
+constexpr size_t kLostSessionsKept = 1024;
+// Servers come and go under new addresses; those that are not in use are forgotten above this.
+constexpr size_t kPeersKept = 1024;
+
+struct HostPort {
+  std::string host;
+  uint16_t port = 0;
+};
+
+// "host:port", "[v6]:port", ":port".
+absl::StatusOr<HostPort> SplitHostPort(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("no port in the address '", address, "'"));
+  }
+  HostPort out{.host = address.substr(0, colon)};
+  const char* begin = address.data() + colon + 1;
+  const char* end = address.data() + address.size();
+  const auto [rest, error] = std::from_chars(begin, end, out.port);
+  if (error != std::errc() || rest != end || out.port == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("a wrong port in the address '", address, "'"));
+  }
+  if (out.host.size() >= 2 && out.host.front() == '[' && out.host.back() == ']') {
+    out.host = out.host.substr(1, out.host.size() - 2);
+  }
+  return out;
+}
+
+// A call that somebody else ended says nothing of the request: another server may do better.
+absl::Status AsServerFailure(const absl::Status& status) {
+  if (absl::IsCancelled(status) || absl::IsUnauthenticated(status)) {
+    return absl::UnavailableError(status.message());
+  }
+  return status;
+}
+
+}  // namespace
+
+struct Peers::Attempt {
+  AttemptId id{};
+  std::shared_ptr<Peer> peer;
+  v1::RunRequest request;  // kept until the server has answered, for a second try
+  Nanos deadline{0};
+  // Used by the run's callbacks, one at a time, and before it starts.
+  bool rejoined = false;
+  bool answered = false;
+  Session session;                    // of the run
+  std::shared_ptr<RunStream> stream;  // guarded by the peers' lock
+};
+
+class Peers::Events final : public RunEvents {
+ public:
+  Events(Peers& peers, std::shared_ptr<Attempt> attempt)
+      : peers_(peers), attempt_(std::move(attempt)) {}
+  void OnMessage(v1::PrefillToDecode message) override {
+    peers_.OnRunMessage(*attempt_, std::move(message));
+  }
+  void OnDone(const absl::Status& status) override {
+    peers_.OnRunDone(attempt_, status);
+    peers_.calls_.Remove();
+  }
+
+ private:
+  Peers& peers_;
+  const std::shared_ptr<Attempt> attempt_;
+};
+
+Peers::Peers(const PeersOptions& options, PrefillClientFactory factory, TcpClient& data,
+             const Clock& clock)
+    : options_(options), factory_(std::move(factory)), data_(data), clock_(clock) {}
+
+Peers::~Peers() = default;
+
+void Peers::Close() {
+  std::vector<std::shared_ptr<RunStream>> streams;
+  {
+    absl::MutexLock lock(&mu_);
+    closed_ = true;
+    for (auto& [id, attempt] : attempts_) {
+      if (attempt->stream != nullptr) streams.push_back(attempt->stream);
+    }
+    attempts_.clear();
+  }
+  for (auto& stream : streams) stream->Cancel();
+  calls_.WaitForNone();
+}
+
+void Peers::Start(AttemptId id, const std::string& address, v1::RunRequest request,
+                  Nanos deadline) {
+  auto attempt = std::make_shared<Attempt>();
+  attempt->id = id;
+  attempt->request = std::move(request);
+  attempt->deadline = deadline;
+  {
+    absl::MutexLock lock(&mu_);
+    if (closed_) return;
+    attempt->peer = PeerOf(address);
+    attempts_[id] = attempt;
+  }
+  StartOrJoin(std::move(attempt));
+}
+
+void Peers::Send(AttemptId id, v1::DecodeToPrefill message) {
+  std::shared_ptr<RunStream> stream;
+  {
+    absl::MutexLock lock(&mu_);
+    auto it = attempts_.find(id);
+    if (it != attempts_.end()) stream = it->second->stream;
+  }
+  if (stream == nullptr) return;  // it has ended, and the engine is about to hear of it
+  const bool last = message.done();
+  stream->Send(std::move(message));
+  if (last) stream->CloseSending();
+}
+
+void Peers::Cancel(AttemptId id) {
+  std::shared_ptr<RunStream> stream;
+  {
+    absl::MutexLock lock(&mu_);
+    auto it = attempts_.find(id);
+    if (it == attempts_.end()) return;
+    stream = it->second->stream;
+    attempts_.erase(it);
+  }
+  if (stream != nullptr) stream->Cancel();
+}
+
+void Peers::SessionLost(SessionId session) {
+  absl::MutexLock lock(&mu_);
+  lost_sessions_.insert(session);
+  if (lost_sessions_.size() > kLostSessionsKept) lost_sessions_.erase(lost_sessions_.begin());
+  for (auto& [address, peer] : peers_) {
+    if (peer->session && peer->session->id == session) peer->session.reset();
+  }
+}
+
+std::shared_ptr<Peers::Peer> Peers::PeerOf(const std::string& address) {
+  if (peers_.size() >= kPeersKept && !peers_.contains(address)) {
+    std::erase_if(peers_, [](const auto& entry) {
+      const Peer& peer = *entry.second;
+      return !peer.session && !peer.joining && peer.waiting.empty();
+    });
+  }
+  std::shared_ptr<Peer>& peer = peers_[address];
+  if (peer == nullptr) {
+    peer = std::make_shared<Peer>();
+    peer->address = address;
+    peer->client = factory_(address);
+  }
+  return peer;
+}
+
+void Peers::StartOrJoin(std::shared_ptr<Attempt> attempt) {
+  const std::shared_ptr<Peer> peer = attempt->peer;
+  std::optional<Session> session;
+  {
+    absl::MutexLock lock(&mu_);
+    session = peer->session;
+    if (!session) {
+      peer->waiting.push_back(attempt);
+      if (std::exchange(peer->joining, true)) return;
+    }
+  }
+  if (session) {
+    StartRun(attempt, *session);
+  } else {
+    Join(peer);
+  }
+}
+
+void Peers::Join(const std::shared_ptr<Peer>& peer) {
+  calls_.Add();
+  peer->client->Join(options_.join, options_.join_timeout,
+                     [this, peer](absl::StatusOr<v1::JoinReply> reply) {
+                       if (reply.ok()) return OnJoined(peer, *reply);
+                       absl::Status status = AsServerFailure(reply.status());
+                       if (absl::IsDeadlineExceeded(status)) {
+                         status = absl::UnavailableError("the server did not answer the join");
+                       }
+                       Joined(peer, Annotate(status, "joining"));
+                       calls_.Remove();
+                     });
+}
+
+void Peers::OnJoined(const std::shared_ptr<Peer>& peer, const v1::JoinReply& reply) {
+  dialer_.Run([this, peer, reply] {
+    Joined(peer, Dial(*peer, reply));
+    calls_.Remove();
+  });
+}
+
+absl::StatusOr<Peers::Session> Peers::Dial(const Peer& peer, const v1::JoinReply& reply) {
+  DialRequest request;
+  request.sender_incarnation = reply.incarnation();
+  if (reply.ticket().size() != request.ticket.size()) {
+    return absl::InternalError("the prefill server gave a ticket of a wrong size");
+  }
+  std::copy(reply.ticket().begin(), reply.ticket().end(), request.ticket.begin());
+  ASSIGN_OR_RETURN(HostPort data, SplitHostPort(reply.data_address()));
+  if (data.host.empty()) {
+    ASSIGN_OR_RETURN(const HostPort control, SplitHostPort(peer.address));
+    data.host = control.host;
+  }
+  request.host = data.host;
+  request.port = data.port;
+  ASSIGN_OR_RETURN(const SessionId id, data_.Dial(request));
+  return Session{id, reply.ticket()};
+}
+
+void Peers::Joined(const std::shared_ptr<Peer>& peer, const absl::StatusOr<Session>& session) {
+  absl::Status status = session.status();
+  std::vector<std::shared_ptr<Attempt>> waiting;
+  {
+    absl::MutexLock lock(&mu_);
+    peer->joining = false;
+    waiting.swap(peer->waiting);
+    if (status.ok() && lost_sessions_.contains(session->id)) {
+      status = absl::UnavailableError("the data connection was lost while joining");
+    }
+    if (status.ok()) peer->session = *session;
+  }
+  for (const std::shared_ptr<Attempt>& attempt : waiting) {
+    if (status.ok()) {
+      StartRun(attempt, *session);
+    } else {
+      End(*attempt, status);
+    }
+  }
+}
+
+void Peers::StartRun(const std::shared_ptr<Attempt>& attempt, const Session& session) {
+  attempt->session = session;
+  v1::RunRequest request = attempt->request;
+  request.set_ticket(session.ticket);
+  std::shared_ptr<RunStream> stream =
+      attempt->peer->client->NewRun(std::move(request), attempt->deadline - clock_.Now(),
+                                    std::make_shared<Events>(*this, attempt));
+  {
+    absl::MutexLock lock(&mu_);
+    if (!attempts_.contains(attempt->id)) return;  // cancelled meanwhile
+    attempt->stream = stream;
+    calls_.Add();
+  }
+  engine_->OnAttemptStarted(attempt->id, session.id);
+  stream->Start();
+}
+
+void Peers::OnRunMessage(Attempt& attempt, v1::PrefillToDecode message) {
+  if (!std::exchange(attempt.answered, true)) attempt.request.Clear();
+  {
+    absl::MutexLock lock(&mu_);
+    if (!attempts_.contains(attempt.id)) return;
+  }
+  engine_->OnPrefillMessage(attempt.id, std::move(message));
+}
+
+void Peers::OnRunDone(const std::shared_ptr<Attempt>& attempt, const absl::Status& status) {
+  if (MayRejoin(*attempt, status)) return StartOrJoin(attempt);
+  End(*attempt, AsServerFailure(status));
+}
+
+// The server does not know the ticket, and had not said so before: the session is of no use.
+bool Peers::MayRejoin(Attempt& attempt, const absl::Status& status) {
+  if (!absl::IsUnauthenticated(status) || attempt.answered) return false;
+  const SessionId useless = attempt.session.id;
+  {
+    absl::MutexLock lock(&mu_);
+    attempt.stream = nullptr;
+    std::optional<Session>& session = attempt.peer->session;
+    if (session && session->id == useless) session.reset();
+  }
+  data_.CloseSession(useless);
+  return !std::exchange(attempt.rejoined, true);
+}
+
+void Peers::End(Attempt& attempt, const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mu_);
+    attempt.stream = nullptr;
+    if (attempts_.erase(attempt.id) == 0) return;  // cancelled: silence
+  }
+  engine_->OnAttemptEnded(attempt.id, status);
+}
+
+}  // namespace lynx::decode
