@@ -23,6 +23,12 @@ if(LYNX_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+# What every test runs under.
+set(LYNX_TEST_ENVIRONMENT "")
+if(LYNX_SANITIZE STREQUAL "thread")
+  set(LYNX_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan/suppressions.txt")
+endif()
+
 # lynx_library(NAME SOURCES a.cc b.cc DEPS x y): target lynx_NAME, headers included as "folder/file.h".
 function(lynx_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
@@ -31,10 +37,11 @@ function(lynx_library name)
   target_link_libraries(lynx_${name} PUBLIC ${ARG_DEPS})
 endfunction()
 
-# lynx_test(NAME SOURCES a_test.cc DEPS lynx_x [LABELS slow] [TIMEOUT 120]): one Catch2 program, one
-# ctest case. LYNX_TEST_DATA names tests/data, LYNX_SOURCE_DIR the checkout.
+# lynx_test(NAME SOURCES a_test.cc DEPS lynx_x [LABELS slow] [TIMEOUT 120] [MODELS a.gguf]): one Catch2
+# program, one ctest case. LYNX_TEST_DATA names tests/data, LYNX_SOURCE_DIR the checkout. Without a
+# file of MODELS in models/ it is skipped, or fails where CI is set.
 function(lynx_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS;MODELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
@@ -42,6 +49,13 @@ function(lynx_test name)
   target_link_libraries(${name} PRIVATE lynx_catch_main ${ARG_DEPS})
   target_compile_definitions(${name} PRIVATE
     LYNX_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" LYNX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  if(ARG_MODELS)
+    add_test(NAME ${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/with-models.sh ${ARG_MODELS} --
+      $<TARGET_FILE:${name}>)
+    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
+  else()
+    add_test(NAME ${name} COMMAND ${name})
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT "${LYNX_TEST_ENVIRONMENT}")
 endfunction()
