@@ -90,13 +90,17 @@ class Decoder {
 
   void CodePage(int layer, int64_t page, KvSequence* target) {
     const std::byte* bf16 = prefilled_->Bf16Page(layer, page);
-    const SplitResult result =
-        kernels_.split_page({.shape = geometry_.shape,
-                             .split = geometry_.split,
-                             .page = bf16,
-                             .first_token = KvSequence::FirstToken(page),
-                             .anchor = target->AnchorBlock(layer, page),
-                             .residual = target->ResidualBlock(layer, page)});
+    std::byte* residual = target->ResidualBlock(layer, page);
+    if (residual == nullptr) {  // a baseline that drops it
+      unused_residual_.resize(ResidualBlockBytes(geometry_.shape, geometry_.split));
+      residual = unused_residual_.data();
+    }
+    const SplitResult result = kernels_.split_page({.shape = geometry_.shape,
+                                                    .split = geometry_.split,
+                                                    .page = bf16,
+                                                    .first_token = KvSequence::FirstToken(page),
+                                                    .anchor = target->AnchorBlock(layer, page),
+                                                    .residual = residual});
     if (result == SplitResult::kCode) return;
     LYNX_CHECK(target->MakeRaw(layer, page));
     std::memcpy(target->Bf16Page(layer, page), bf16, Bf16PageBytes(geometry_.shape));
@@ -115,6 +119,7 @@ class Decoder {
           ComputeLogprobs(logits, transformer_.vocab(), id, request_.logprobs));
     }
     result_.tokens.push_back(id);
+    if (request_.on_token) request_.on_token(id);
     history_.Push(id);
     const bool ends = std::find(request_.ending_ids.begin(), request_.ending_ids.end(), id) !=
                       request_.ending_ids.end();
@@ -128,6 +133,7 @@ class Decoder {
   KvPool pool_;
   TokenCounts history_;
   Sampler sampler_;
+  std::vector<std::byte> unused_residual_;
   std::unique_ptr<KvSequence> prefilled_;
   ReferenceResult result_;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct ReferenceRequest {
   SamplingParams sampling;
   int32_t logprobs = -1;         // -1 none, k: with the k most likely
   int32_t prompt_logprobs = -1;  // likewise, for every prompt token but the first
+  std::function<void(int32_t id)> on_token;  // called as each token is known; may be null
 };
 
 struct ReferenceResult {

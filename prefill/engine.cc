@@ -370,8 +370,10 @@ Nanos Engine::NextDeadline() const {
   Nanos next = Nanos::max();
   for (const auto& [id, run] : runs_) {
     next = std::min(next, run->deadline);
-    if (run->phase == Phase::kQueued)
-      next = std::min(next, std::max(run->not_before, clock_.Now()));
+    // A run that waits for memory alone is looked at when another one ends.
+    if (run->phase == Phase::kQueued && run->not_before > clock_.Now()) {
+      next = std::min(next, run->not_before);
+    }
   }
   return next;
 }

@@ -1,0 +1,113 @@
+// The contract: whatever the target's way of arriving, the text is the reference's, bit for bit.
+#include "tests/e2e/pair_fixture.h"
+
+namespace lynx {
+namespace {
+
+const char* const kModels[] = {LYNX_TEST_DATA "/models/tiny-llama.gguf",
+                               LYNX_TEST_DATA "/models/tiny-qwen2.gguf"};
+
+struct Totals {
+  int64_t drafted = 0, accepted = 0, rolled_back = 0;
+  void Add(const v1::GenerateStats& s) {
+    drafted += s.drafted();
+    accepted += s.accepted();
+    rolled_back += s.rolled_back();
+  }
+};
+
+void VarySampling(int variant, v1::GenerateRequest* request) {
+  v1::Sampling& s = *request->mutable_sampling();
+  s.set_seed(1000 + variant);
+  if (variant % 3 != 0) s.set_temperature(variant % 3 == 1 ? 0.8 : 1.3);
+  if (variant % 5 == 1) s.set_top_p(0.9);
+  if (variant % 5 == 2) s.set_top_k(20);
+  if (variant % 7 == 3) s.set_repetition_penalty(1.2);
+  if (variant % 7 == 4) s.set_frequency_penalty(0.7);
+  if (variant % 4 == 1) request->set_logprobs(3);
+  if (variant % 6 == 2) request->set_prompt_logprobs(2);
+  if (variant % 5 == 4) request->set_min_tokens(12);
+  if (variant % 3 == 2) request->set_ignore_eos(true);
+  if (variant % 2 == 1) request->set_emission(v1::EMISSION_SPECULATIVE);
+}
+
+}  // namespace
+
+TEST_CASE("lengths, splits, targets and links do not change the text") {
+  Totals totals;
+  int variant = 0;
+  for (const char* path : kModels) {
+    PairFixture fixture(path);
+    for (KvTarget target : {KvTarget::kInt8, KvTarget::kBf16, KvTarget::kInt8Whole,
+                            KvTarget::kInt4Whole, KvTarget::kBf16Whole}) {
+      for (int64_t length : {1, 63, 64, 65, 200, 500}) {
+        ++variant;
+        const KvSplit splits[] = {{5, 4}, {4, 4}, {3, 3}, {7, 7}, {6, 5}};
+        Case c{.target = target,
+               .split = splits[variant % 5],
+               .link_bytes_per_s = variant % 2 == 0 ? 20'000'000u : 400'000u,
+               .chunk_tokens = variant % 3 == 0   ? 512
+                               : variant % 3 == 1 ? 64
+                                                  : 37};
+        v1::GenerateRequest request = fixture.Request(fixture.Prompt(length, variant), 24);
+        VarySampling(variant, &request);
+        CAPTURE(path, KvTargetName(target), length, variant);
+        std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
+        const Collected& got = pair->Submit(request);
+        absl::Status status = pair->Run();
+        INFO(status);
+        REQUIRE(status.ok());
+        RequireEqual(got, fixture.Reference(request, c));
+        if (target == KvTarget::kBf16) RequireEqual(got, fixture.Reference(request, c, true));
+        totals.Add(got.finished.stats());
+        CHECK(pair->decode_stats().kv_used_bytes == 0);
+        CHECK(pair->prefill_stats().kv_used_bytes == 0);
+      }
+    }
+  }
+  // A suite in which nothing is drafted, accepted or rolled back proves nothing.
+  CHECK(totals.drafted > 0);
+  CHECK(totals.accepted > 0);
+  CHECK(totals.rolled_back > 0);
+}
+
+TEST_CASE("eight requests at once have the text that each has alone") {
+  PairFixture fixture(kModels[0], 2);
+  for (KvTarget target : {KvTarget::kInt8, KvTarget::kBf16}) {
+    Case c{.target = target, .link_bytes_per_s = 2'000'000};
+    std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
+    std::vector<v1::GenerateRequest> requests;
+    std::vector<const Collected*> results;
+    for (int i = 0; i < 8; ++i) {
+      requests.push_back(fixture.Request(fixture.Prompt(30 + 61 * i, i), 20));
+      VarySampling(i, &requests.back());
+      results.push_back(&pair->Submit(requests.back()));
+    }
+    REQUIRE(pair->Run().ok());
+    for (int i = 0; i < 8; ++i) {
+      CAPTURE(i);
+      RequireEqual(*results[i], fixture.Reference(requests[i], c));
+    }
+  }
+}
+
+TEST_CASE("requests wait for memory and all of them end") {
+  PairFixture fixture(kModels[0]);
+  Case c{.link_bytes_per_s = 5'000'000};
+  const KvGeometry geometry = *MakeKvGeometry(fixture.model().config, c.target, c.split);
+  // Room for about two of them on the decode side.
+  c.kv_budget_bytes = KvSequence::BytesNeeded(geometry, 3, 220) * 5 / 2;
+  std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
+  std::vector<v1::GenerateRequest> requests;
+  std::vector<const Collected*> results;
+  for (int i = 0; i < 10; ++i) {
+    requests.push_back(fixture.Request(fixture.Prompt(200, i), 20));
+    results.push_back(&pair->Submit(requests.back()));
+  }
+  REQUIRE(pair->Run().ok());
+  for (int i = 0; i < 10; ++i) RequireEqual(*results[i], fixture.Reference(requests[i], c));
+  const Collected& never = pair->Submit(fixture.Request(fixture.Prompt(2000, 1), 20));
+  CHECK(never.status.code() == absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace lynx

@@ -1,0 +1,127 @@
+// A model, its reference decoder, and pairs of engines on virtual time to compare with it.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "cli/virtual_pair.h"
+#include "model/reference_decoder.h"
+#include "proto/convert.h"
+
+namespace lynx {
+
+struct Case {
+  KvTarget target = KvTarget::kInt8;
+  KvSplit split{5, 4};
+  uint64_t link_bytes_per_s = 1'000'000;
+  int64_t chunk_tokens = 64;
+  int64_t max_draft_tokens = 16;
+  SimFaults faults{};
+  uint64_t fault_seed = 1;
+  size_t kv_budget_bytes = size_t{1} << 30;
+};
+
+class PairFixture {
+ public:
+  explicit PairFixture(const std::string& path, int threads = 1) : pool_(threads) {
+    absl::StatusOr<LoadedModel> model = LoadModel(path);
+    INFO(model.status());
+    REQUIRE(model.ok());
+    model_ = std::make_unique<LoadedModel>(std::move(*model));
+    kernels_ = SelectKernels();
+    REQUIRE(kernels_ != nullptr);
+    transformer_ =
+        std::make_unique<Transformer>(model_->config, model_->weights, *kernels_, pool_, 512);
+  }
+
+  const LoadedModel& model() const { return *model_; }
+
+  std::vector<int32_t> Prompt(int64_t tokens, uint64_t seed) const {
+    std::mt19937_64 rng(seed);
+    std::vector<int32_t> prompt;
+    for (int64_t i = 0; i < tokens; ++i) {
+      prompt.push_back(static_cast<int32_t>(rng() % model_->config.vocab));
+    }
+    return prompt;
+  }
+
+  v1::GenerateRequest Request(const std::vector<int32_t>& prompt, int64_t max_tokens) const {
+    v1::GenerateRequest request;
+    request.mutable_prompt()->Add(prompt.begin(), prompt.end());
+    request.set_max_tokens(max_tokens);
+    request.mutable_sampling()->set_top_p(1);
+    request.mutable_sampling()->set_repetition_penalty(1);
+    request.set_logprobs(-1);
+    request.set_prompt_logprobs(-1);
+    return request;
+  }
+
+  ReferenceResult Reference(const v1::GenerateRequest& request, const Case& c,
+                            bool code_free = false) {
+    ReferenceRequest reference;
+    reference.prompt.assign(request.prompt().begin(), request.prompt().end());
+    reference.max_tokens = request.max_tokens();
+    reference.min_tokens = request.min_tokens();
+    reference.ending_ids.assign(request.stop_token_ids().begin(), request.stop_token_ids().end());
+    if (!request.ignore_eos()) {
+      const std::vector<int32_t>& eos = model_->config.eos_ids;
+      reference.ending_ids.insert(reference.ending_ids.end(), eos.begin(), eos.end());
+    }
+    reference.sampling = *FromProto(request.sampling(), model_->config.vocab);
+    reference.logprobs = request.logprobs();
+    reference.prompt_logprobs = request.prompt_logprobs();
+    absl::StatusOr<ReferenceResult> result =
+        DecodeReference(reference, *MakeKvGeometry(model_->config, c.target, c.split), code_free,
+                        *transformer_, *kernels_);
+    REQUIRE(result.ok());
+    return *std::move(result);
+  }
+
+  std::unique_ptr<VirtualPair> Pair(const Case& c) {
+    VirtualPairOptions options;
+    options.prefill.target = c.target;
+    options.prefill.chunk_tokens = c.chunk_tokens;
+    options.prefill.kv_budget_bytes = c.kv_budget_bytes;
+    options.decode.target = c.target;
+    options.decode.split = c.split;
+    options.decode.max_draft_tokens = c.max_draft_tokens;
+    options.decode.kv_budget_bytes = c.kv_budget_bytes;
+    options.link.bytes_per_s = c.link_bytes_per_s;
+    options.link.faults = c.faults;
+    options.link.seed = c.fault_seed;
+    options.send_queue.rate_burst = Nanos(0);
+    return std::make_unique<VirtualPair>(options, *model_, *kernels_, pool_);
+  }
+
+ private:
+  ThreadPool pool_;
+  std::unique_ptr<LoadedModel> model_;
+  const Kernels* kernels_ = nullptr;
+  std::unique_ptr<Transformer> transformer_;
+};
+
+// Ids, log-probabilities and the prompt's, bit for bit.
+inline void RequireEqual(const Collected& got, const ReferenceResult& want) {
+  INFO(got.status);
+  REQUIRE(got.done);
+  REQUIRE(got.status.ok());
+  REQUIRE(got.ids() == want.tokens);
+  auto require_logprobs = [](const v1::TokenInfo& info, const Logprobs& logprobs) {
+    REQUIRE(info.logprob() == logprobs.logprob);
+    REQUIRE(info.top_size() == static_cast<int>(logprobs.top.size()));
+    for (int i = 0; i < info.top_size(); ++i) {
+      REQUIRE(info.top(i).id() == logprobs.top[i].id);
+      REQUIRE(info.top(i).logprob() == logprobs.top[i].logprob);
+    }
+  };
+  for (size_t i = 0; i < want.logprobs.size(); ++i)
+    require_logprobs(got.tokens[i], want.logprobs[i]);
+  REQUIRE(got.prompt_logprobs.size() == want.prompt_logprobs.size());
+  for (size_t i = 0; i < want.prompt_logprobs.size(); ++i) {
+    require_logprobs(got.prompt_logprobs[i], want.prompt_logprobs[i]);
+  }
+}
+
+}  // namespace lynx
