@@ -238,15 +238,15 @@ void Peers::Joined(const std::shared_ptr<Peer>& peer, const absl::StatusOr<Sessi
 }
 
 void Peers::StartRun(const std::shared_ptr<Attempt>& attempt, const Session& session) {
-  attempt->session = session;
-  v1::RunRequest request = attempt->request;
-  request.set_ticket(session.ticket);
-  std::shared_ptr<RunStream> stream =
-      attempt->peer->client->NewRun(std::move(request), attempt->deadline - clock_.Now(),
-                                    std::make_shared<Events>(*this, attempt));
+  std::shared_ptr<RunStream> stream;
   {
     absl::MutexLock lock(&mu_);
     if (!attempts_.contains(attempt->id)) return;  // cancelled meanwhile
+    attempt->session = session;
+    v1::RunRequest request = attempt->request;
+    request.set_ticket(session.ticket);
+    stream = attempt->peer->client->NewRun(std::move(request), attempt->deadline - clock_.Now(),
+                                           std::make_shared<Events>(*this, attempt));
     attempt->stream = stream;
     calls_.Add();
   }

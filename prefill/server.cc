@@ -88,15 +88,14 @@ absl::Status ServerImpl::Start() {
   TcpServerOptions data = options_.data;
   data.incarnation = info_.incarnation();
   ASSIGN_OR_RETURN(data_, TcpServer::Start(data, &sender_));
-  const size_t queue_limit = options_.engine.queue_limit;
+  const GrpcHostOptions host = MakeGrpcHostOptions(
+      options_.listen_host, options_.port, info_.max_context(), options_.engine.queue_limit);
   const ServiceOptions service{.info = info_,
                                .page_bytes = page_bytes,
                                .data_host = options_.data_host,
-                               .calls_max = static_cast<int64_t>(2 * queue_limit)};
+                               .calls_max = host.concurrent_calls_max};
   service_ = std::make_unique<Service>(service, engine_->engine(), outboxes_, *data_, clock_);
-  ASSIGN_OR_RETURN(host_, GrpcHost::Start(MakeGrpcHostOptions(options_.listen_host, options_.port,
-                                                              info_.max_context(), queue_limit),
-                                          service_.get()));
+  ASSIGN_OR_RETURN(host_, GrpcHost::Start(host, service_.get()));
   return absl::OkStatus();
 }
 

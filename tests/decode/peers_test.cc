@@ -1,0 +1,233 @@
+// Attempts, joins and sessions of decode/peers.h against a prefill server that the test plays.
+#include "decode/peers.h"
+
+#include <catch2/catch.hpp>
+
+#include "absl/time/clock.h"
+#include "model/loader.h"
+#include "runtime/wakeup.h"
+#include "transfer/sender.h"
+#include "transfer/tcp_server.h"
+
+namespace lynx::decode {
+namespace {
+
+struct FakeRun final : RunStream {
+  void Start() override {
+    absl::MutexLock lock(&mu);
+    started = true;
+  }
+  void Send(v1::DecodeToPrefill message) override {
+    absl::MutexLock lock(&mu);
+    sent.push_back(std::move(message));
+  }
+  void CloseSending() override {
+    absl::MutexLock lock(&mu);
+    closed = true;
+  }
+  void Cancel() override { End(absl::CancelledError("cancelled")); }
+  void End(const absl::Status& status) {
+    if (auto e = std::exchange(events, nullptr)) e->OnDone(status);
+  }
+
+  v1::RunRequest request;
+  std::shared_ptr<RunEvents> events;
+  absl::Mutex mu;
+  bool started = false;
+  bool closed = false;
+  std::vector<v1::DecodeToPrefill> sent;
+};
+
+struct FakeClient final : PrefillClient {
+  void Join(const v1::JoinRequest&, Nanos, JoinDone done) override {
+    absl::MutexLock lock(&mu);
+    joins.push_back(std::move(done));
+  }
+  std::shared_ptr<RunStream> NewRun(v1::RunRequest request, Nanos,
+                                    std::shared_ptr<RunEvents> events) override {
+    auto run = std::make_shared<FakeRun>();
+    run->request = std::move(request);
+    run->events = std::move(events);
+    absl::MutexLock lock(&mu);
+    runs.push_back(run);
+    return run;
+  }
+
+  // Answers the join number `i`, if that has not been done.
+  void EndJoin(size_t i, absl::StatusOr<v1::JoinReply> answer) {
+    if (JoinDone done = std::exchange(joins.at(i), nullptr)) done(std::move(answer));
+  }
+  size_t join_count() {
+    absl::MutexLock lock(&mu);
+    return joins.size();
+  }
+  // The run number `i`, once it is started.
+  std::shared_ptr<FakeRun> Run(size_t i) {
+    for (const absl::Time end = absl::Now() + absl::Seconds(60); absl::Now() < end;) {
+      {
+        absl::MutexLock lock(&mu);
+        if (runs.size() > i) {
+          absl::MutexLock run_lock(&runs[i]->mu);
+          if (runs[i]->started) return runs[i];
+        }
+      }
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    FAIL("the run does not start");
+    return nullptr;
+  }
+
+  absl::Mutex mu;
+  std::vector<JoinDone> joins;
+  std::vector<std::shared_ptr<FakeRun>> runs;
+};
+
+struct Finished : RequestSink {
+  bool OnEvent(RequestId, v1::GenerateEvent) override { return true; }
+  void OnFinished(RequestId, const absl::Status& status) override { statuses.push_back(status); }
+  std::vector<absl::Status> statuses;
+};
+
+TcpServerOptions ServerData() {
+  TcpServerOptions options;
+  options.incarnation = 7;
+  return options;
+}
+
+TcpClientOptions ClientData() {
+  TcpClientOptions options;
+  options.incarnation = 8;
+  return options;
+}
+
+// A real engine, stepped by the test, whose peers speak to the fake.
+struct World {
+  World()
+      : model(*LoadModel(LYNX_TEST_DATA "/models/tiny-llama.gguf")),
+        sender(SendQueueOptions{}),
+        server(*TcpServer::Start(ServerData(), &sender)),
+        client(*TcpClient::Start(ClientData(), &receiver)),
+        peers(
+            PeersOptions{}, [this](const std::string&) { return fake; }, *client, clock),
+        engine(EngineOptions{}, model.config, model.weights, *SelectKernels(), pool, clock,
+               receiver, peers, sink, [] {}) {
+    peers.Bind(&engine);
+  }
+  ~World() {
+    for (size_t i = 0; i < fake->joins.size(); ++i) fake->EndJoin(i, absl::CancelledError("end"));
+    peers.Close();
+    client.reset();
+  }
+
+  void Submit() {
+    v1::GenerateRequest request;
+    for (int i = 0; i < 70; ++i) request.add_prompt(3 + i);
+    request.set_max_tokens(4);
+    request.mutable_sampling()->set_top_p(1);
+    request.mutable_sampling()->set_repetition_penalty(1);
+    request.set_logprobs(-1);
+    request.set_prompt_logprobs(-1);
+    request.add_prefill_addresses("127.0.0.1:1");
+    REQUIRE(engine.Submit(std::move(request), clock.Now() + std::chrono::seconds(60)).ok());
+    engine.Step();
+  }
+  std::string AnswerJoin(size_t i) {
+    const IssuedTicket issued = *server->IssueTicket(8);
+    v1::JoinReply reply;
+    reply.set_incarnation(7);
+    reply.set_data_address(absl::StrCat(":", server->port()));
+    reply.set_ticket(std::string(issued.ticket.begin(), issued.ticket.end()));
+    fake->EndJoin(i, reply);
+    return reply.ticket();
+  }
+
+  LoadedModel model;
+  SteadyClock clock;
+  ThreadPool pool{1};
+  Sender sender;
+  Receiver receiver;
+  std::unique_ptr<TcpServer> server;
+  std::unique_ptr<TcpClient> client;
+  std::shared_ptr<FakeClient> fake = std::make_shared<FakeClient>();
+  Finished sink;
+  Peers peers;
+  Engine engine;
+};
+
+TEST_CASE("peers: attempts share one join, later ones its session") {
+  World world;
+  world.Submit();
+  world.Submit();
+  CHECK(world.fake->join_count() == 1);
+  const std::string ticket = world.AnswerJoin(0);
+  CHECK(world.fake->Run(0)->request.ticket() == ticket);
+  CHECK(world.fake->Run(1)->request.ticket() == ticket);
+  world.Submit();
+  CHECK(world.fake->Run(2)->request.ticket() == ticket);
+  CHECK(world.fake->join_count() == 1);
+}
+
+TEST_CASE("peers: a failed join ends all that wait, and the next attempt joins anew") {
+  World world;
+  world.Submit();
+  world.Submit();
+  world.fake->EndJoin(0, absl::DeadlineExceededError("late"));
+  world.engine.Step();
+  REQUIRE(world.sink.statuses.size() == 2);
+  CHECK(absl::IsUnavailable(world.sink.statuses[0]));
+  CHECK(absl::IsUnavailable(world.sink.statuses[1]));
+  world.Submit();
+  CHECK(world.fake->join_count() == 2);
+  world.fake->EndJoin(1, absl::FailedPreconditionError("identities differ"));
+  world.engine.Step();
+  CHECK(absl::IsFailedPrecondition(world.sink.statuses.at(2)));
+}
+
+TEST_CASE("peers: a server that does not know the ticket is joined anew, once") {
+  World world;
+  world.Submit();
+  world.AnswerJoin(0);
+  world.fake->Run(0)->End(absl::UnauthenticatedError("unknown ticket"));
+  REQUIRE(world.fake->join_count() == 2);
+  const std::string ticket = world.AnswerJoin(1);
+  CHECK(world.fake->Run(1)->request.ticket() == ticket);
+  CHECK(world.fake->Run(1)->request.prompt_size() == 70);
+  world.engine.Step();
+  CHECK(world.sink.statuses.empty());
+  world.fake->Run(1)->End(absl::UnauthenticatedError("unknown ticket"));
+  world.engine.Step();
+  REQUIRE(world.sink.statuses.size() == 1);
+  CHECK(absl::IsUnavailable(world.sink.statuses[0]));
+  CHECK(world.fake->join_count() == 2);
+}
+
+TEST_CASE("peers: after a lost session the next attempt joins anew") {
+  World world;
+  world.Submit();
+  world.AnswerJoin(0);
+  world.fake->Run(0);
+  world.server.reset();  // closes the data connections
+  for (const absl::Time end = absl::Now() + absl::Seconds(60);
+       world.sink.statuses.empty() && absl::Now() < end;) {
+    world.engine.Step();
+  }
+  REQUIRE(world.sink.statuses.size() == 1);
+  CHECK(absl::IsUnavailable(world.sink.statuses[0]));
+  world.Submit();
+  CHECK(world.fake->join_count() == 2);
+}
+
+TEST_CASE("peers: cancelling while the join is under way starts no run") {
+  World world;
+  world.Submit();
+  world.engine.Cancel(RequestId{1});
+  world.engine.Step();
+  world.Submit();
+  world.AnswerJoin(0);
+  world.fake->Run(0);
+  absl::MutexLock lock(&world.fake->mu);
+  CHECK(world.fake->runs.size() == 1);
+}
+
+}  // namespace
+}  // namespace lynx::decode
