@@ -2,6 +2,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
+
 #include "proto/lynx.grpc.pb.h"
 
 namespace lynx {
@@ -14,6 +16,15 @@ absl::Status ToAbsl(const grpc::Status& status) {
 std::shared_ptr<grpc::Channel> Connect(const std::string& address, int64_t max_message_bytes) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(static_cast<int>(max_message_bytes));
+  // A host that vanished or hangs fails its calls after 15 s instead of the request's deadline; a
+  // request that waits in a queue sends no data for minutes, so pings must not be bound to data.
+  // Idle connections need none: Info is asked every second. Servers must permit this:
+  // GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS at most 10 s (gRPC's default, 5 minutes,
+  // would close the connection by GOAWAY too_many_pings); proto/grpc_host.cc sets it.
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 0);
+  args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // 0: any number
   // A server that restarts is found again within a second.
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
@@ -57,7 +68,10 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
     return call;
   }
 
-  void Cancel() override { context_.TryCancel(); }
+  void Cancel() override {
+    cancelled_ = true;
+    context_.TryCancel();
+  }
 
  private:
   GrpcGenerateCall(v1::GenerateRequest request, std::shared_ptr<GenerateSink> sink)
@@ -65,13 +79,17 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
 
   void OnReadDone(bool ok) override {
     if (!ok) return;  // OnDone follows
-    if (!sink_->OnEvent(std::move(event_))) context_.TryCancel();
+    if (!sink_->OnEvent(std::move(event_))) Cancel();
     event_.Clear();
     StartRead(&event_);
   }
 
   void OnDone(const grpc::Status& status) override {
-    sink_->OnDone(ToAbsl(status));
+    // A server that ends what we did not cancel is shutting down: for the client this is no
+    // cancellation but a server that is gone.
+    const bool by_server = status.error_code() == grpc::StatusCode::CANCELLED && !cancelled_;
+    sink_->OnDone(by_server ? absl::UnavailableError("The decode server cancelled the call.")
+                            : ToAbsl(status));
     self_.reset();  // perhaps the last reference: nothing of this is touched after it
   }
 
@@ -79,6 +97,7 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
   const v1::GenerateRequest request_;
   v1::GenerateEvent event_;
   const std::shared_ptr<GenerateSink> sink_;
+  std::atomic<bool> cancelled_{false};  // by us
   std::shared_ptr<GrpcGenerateCall> self_;
 };
 
