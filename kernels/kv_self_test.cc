@@ -50,9 +50,30 @@ struct Results {
                                 .first_token = kSinkTokens,
                                 .anchor = anchor.data(),
                                 .residual = residual.data()});
+    RunTail(kernels);
     Attend(kernels, {KvPageKind::kBf16, page0.data(), nullptr}, &bf16_out);
     Attend(kernels, {KvPageKind::kAnchor, anchor.data(), nullptr}, &anchor_out);
     Attend(kernels, {KvPageKind::kFull, anchor.data(), residual.data()}, &full_out);
+  }
+
+  void RunTail(const Kernels& kernels) {
+    tail.resize(page0.size());
+    tail.resize(kernels.tail_encode({.shape = kShape,
+                                     .split = kSplit,
+                                     .page = page0.data(),
+                                     .first_token = kSinkTokens,
+                                     .anchor = anchor.data(),
+                                     .residual = residual.data(),
+                                     .tail = tail.data()}));
+    std::memset(restored.data(), 0, restored.size());
+    const bool fits = kernels.tail_decode({.shape = kShape,
+                                           .split = kSplit,
+                                           .first_token = kSinkTokens,
+                                           .anchor = anchor.data(),
+                                           .residual = residual.data(),
+                                           .tail = tail,
+                                           .page = restored.data()});
+    if (!fits) tail.clear();
   }
 
   void Attend(const Kernels& kernels, const KvPageRef& first, std::vector<bf16>* out) {
@@ -82,6 +103,8 @@ struct Results {
   Bytes sinks{PackedTokenBytes(kShape) * kSinkTokens};
   Bytes anchor{AnchorBlockBytes(kShape, kSplit)}, residual{ResidualBlockBytes(kShape, kSplit)};
   SplitResult split = SplitResult::kRaw;
+  std::vector<std::byte> tail;  // empty if it did not come back
+  Bytes restored{Bf16PageBytes(kShape)};
   std::vector<bf16> bf16_out, anchor_out, full_out;
 };
 
@@ -94,6 +117,8 @@ std::string_view FirstKvMismatch(const Kernels& tier, const Kernels& reference) 
       !Same(got.residual, want.residual)) {
     return "split_page";
   }
+  if (got.tail != want.tail) return "tail_encode";
+  if (!Same(got.restored, want.restored)) return "tail_decode";
   if (got.bf16_out != want.bf16_out) return "attend over BF16 pages";
   if (got.anchor_out != want.anchor_out) return "attend over Anchor pages";
   if (got.full_out != want.full_out) return "attend over full code pages";

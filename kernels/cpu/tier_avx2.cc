@@ -3,7 +3,6 @@
 #include "kernels/cpu/kv_tiers.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/tiers.h"
-#include "kernels/kv_code.h"
 #include "kernels/kv_pages.h"
 
 namespace lynx {
@@ -20,9 +19,9 @@ const Kernels& Avx2Kernels() {
     table.widen = Widen;
     table.argmax = Argmax;
     table.write_kv = WriteKv;
-    table.split_page = SplitPage;
-    table.tail_encode = TailEncode;
-    table.tail_decode = TailDecode;
+    table.split_page = SplitPageAvx2;
+    table.tail_encode = TailEncodeAvx2;
+    table.tail_decode = TailDecodeAvx2;
     table.attend = AttendAvx2;
     return table;
   }();

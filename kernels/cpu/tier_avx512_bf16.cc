@@ -3,7 +3,6 @@
 #include "kernels/cpu/kv_tiers.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/tiers.h"
-#include "kernels/kv_code.h"
 #include "kernels/kv_pages.h"
 
 namespace lynx {
@@ -20,9 +19,9 @@ const Kernels& Avx512Bf16Kernels() {
     table.widen = Widen;
     table.argmax = Argmax;
     table.write_kv = WriteKv;
-    table.split_page = SplitPage;
-    table.tail_encode = TailEncode;
-    table.tail_decode = TailDecode;
+    table.split_page = SplitPageAvx512Bf16;
+    table.tail_encode = TailEncodeAvx512Bf16;
+    table.tail_decode = TailDecodeAvx512Bf16;
     table.attend = AttendAvx512Bf16;
     return table;
   }();

@@ -148,10 +148,12 @@ std::vector<KvSplit> AllSplits() {
   return splits;
 }
 
+const Kernels& Scalar() { return *AvailableKernels().front(); }
+
 // Splits the page in every tier and checks codes, guards and the way back through the Tail.
 void CheckPage(Page& page, int first_token) {
   const std::vector<uint8_t> want = page.WantedCodes(first_token);
-  std::vector<std::byte> blocks;
+  std::vector<std::byte> blocks, first_tail;
   for (const Kernels* kernels : AvailableKernels()) {
     INFO(kernels->name);
     REQUIRE(page.Split(*kernels, first_token) == SplitResult::kCode);
@@ -160,6 +162,8 @@ void CheckPage(Page& page, int first_token) {
     REQUIRE(page.Blocks() == blocks);
     REQUIRE(page.Codes() == want);
     const std::vector<std::byte> tail = page.Tail(*kernels);
+    if (kernels == &Scalar()) first_tail = tail;
+    REQUIRE(tail == first_tail);
     std::vector<std::byte> restored(page.page().size());
     std::memcpy(restored.data(), page.page().data(), restored.size());
     auto* values = reinterpret_cast<bf16*>(restored.data());
@@ -184,8 +188,6 @@ void FillNormal(Page& page, uint32_t seed) {
     return Normal(rng, static_cast<float>(group % 7 - 3), std::ldexp(1.0f, group % 5 - 3));
   });
 }
-
-const Kernels& Scalar() { return *AvailableKernels().front(); }
 
 }  // namespace
 
@@ -356,23 +358,30 @@ TEST_CASE("a Tail that does not fit the code is refused") {
   const std::vector<std::byte> tail = page.Tail(kernels);
   std::vector<std::byte> out(page.page().size());
   REQUIRE(page.Restore(kernels, tail, out.data()));
-  for (size_t n = 0; n < tail.size(); ++n) {
-    // An exact-size copy, so that a sanitizer sees any overread.
-    const std::vector<std::byte> cut(tail.begin(), tail.begin() + static_cast<ptrdiff_t>(n));
-    REQUIRE_FALSE(page.Restore(kernels, cut, out.data()));
-  }
   std::vector<std::byte> longer = tail;
   longer.push_back({});
-  CHECK_FALSE(page.Restore(kernels, longer, out.data()));
   const std::vector<std::byte> ones(tail.size(), std::byte{0xff});
-  CHECK_FALSE(page.Restore(kernels, ones, out.data()));
+  for (const Kernels* tier : AvailableKernels()) {
+    INFO(tier->name);
+    REQUIRE(page.Restore(*tier, tail, out.data()));
+    for (size_t n = 0; n < tail.size(); ++n) {
+      // An exact-size copy, so that a sanitizer sees any overread.
+      const std::vector<std::byte> cut(tail.begin(), tail.begin() + static_cast<ptrdiff_t>(n));
+      REQUIRE_FALSE(page.Restore(*tier, cut, out.data()));
+    }
+    CHECK_FALSE(page.Restore(*tier, longer, out.data()));
+    CHECK_FALSE(page.Restore(*tier, ones, out.data()));
+  }
   // Groups that no page has must not hang or crash, whatever comes out.
   std::mt19937 rng(7);
   for (int i = 0; i < 200; ++i) {
     for (std::byte& b : page.anchor().span()) b = static_cast<std::byte>(rng());
     std::vector<std::byte> noise(rng() % (2 * tail.size()));
     for (std::byte& b : noise) b = static_cast<std::byte>(rng());
-    page.Restore(kernels, noise, out.data());
+    const bool fits = page.Restore(kernels, noise, out.data());
+    for (const Kernels* tier : AvailableKernels()) {
+      CHECK(page.Restore(*tier, noise, out.data()) == fits);
+    }
   }
 }
 
