@@ -11,18 +11,18 @@ void DirectLink::Start(decode::AttemptId attempt, const std::string&, v1::RunReq
   {
     absl::MutexLock lock(&mu_);
     if (!session_.has_value()) {
-      absl::StatusOr<SessionId> session = connect_();
+      absl::StatusOr<DataSession> session = connect_();
       status = session.status();
       if (session.ok()) session_ = *session;
     }
     if (status.ok()) {
       absl::StatusOr<prefill::RunId> run =
-          prefill_->Submit(std::move(request), *session_, deadline);
+          prefill_->Submit(std::move(request), session_->sender, deadline);
       status = run.status();
       if (run.ok()) {
         attempts_[*run] = attempt;
         runs_[attempt] = *run;
-        decode_->OnAttemptStarted(attempt, *session_);
+        decode_->OnAttemptStarted(attempt, session_->receiver);
       }
     }
   }
@@ -56,7 +56,7 @@ void DirectLink::Cancel(decode::AttemptId attempt) {
 
 void DirectLink::SessionLost(SessionId session) {
   absl::MutexLock lock(&mu_);
-  if (session_ == session) session_.reset();
+  if (session_.has_value() && session_->receiver == session) session_.reset();
 }
 
 void DirectLink::OnMessage(prefill::RunId run, v1::PrefillToDecode message) {

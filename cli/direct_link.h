@@ -16,10 +16,16 @@
 
 namespace lynx {
 
+// A data session as its two ends name it.
+struct DataSession {
+  SessionId sender{};
+  SessionId receiver{};
+};
+
 class DirectLink final : public prefill::RunSink, public decode::PrefillPeers {
  public:
   // `connect` opens a data session; called when there is none, on the decode engine's thread.
-  explicit DirectLink(std::function<absl::StatusOr<SessionId>()> connect)
+  explicit DirectLink(std::function<absl::StatusOr<DataSession>()> connect)
       : connect_(std::move(connect)) {}
 
   // Both engines, before anything else is called. They outlive every call.
@@ -43,16 +49,15 @@ class DirectLink final : public prefill::RunSink, public decode::PrefillPeers {
   void OnFinished(prefill::RunId run, const absl::Status& status) override;
 
  private:
-  absl::StatusOr<SessionId> Session();
   std::optional<decode::AttemptId> Forget(prefill::RunId run);
 
-  const std::function<absl::StatusOr<SessionId>()> connect_;
+  const std::function<absl::StatusOr<DataSession>()> connect_;
   prefill::Engine* prefill_ = nullptr;
   decode::Engine* decode_ = nullptr;
 
   // Held while a run is submitted, so that its first message finds it in the maps.
   absl::Mutex mu_;
-  std::optional<SessionId> session_ ABSL_GUARDED_BY(mu_);
+  std::optional<DataSession> session_ ABSL_GUARDED_BY(mu_);
   std::map<prefill::RunId, decode::AttemptId> attempts_ ABSL_GUARDED_BY(mu_);
   std::map<decode::AttemptId, prefill::RunId> runs_ ABSL_GUARDED_BY(mu_);
 };

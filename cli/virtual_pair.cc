@@ -7,9 +7,9 @@ namespace lynx {
 VirtualPair::VirtualPair(const VirtualPairOptions& options, const LoadedModel& model,
                          const Kernels& kernels, ThreadPool& pool)
     : options_(options), sender_(options.send_queue) {
-  control_ = std::make_unique<DirectLink>([this]() -> absl::StatusOr<SessionId> {
+  control_ = std::make_unique<DirectLink>([this]() -> absl::StatusOr<DataSession> {
     session_ = link_->Connect();
-    return session_;
+    return DataSession{.sender = session_, .receiver = session_};
   });
   prefill_ = std::make_unique<prefill::Engine>(options.prefill, model.config, model.weights,
                                                kernels, pool, clock_, sender_, *control_, [] {});

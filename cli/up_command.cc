@@ -1,0 +1,91 @@
+// `lynx up`.
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/config_flags.h"
+#include "cli/http_probe.h"
+#include "cli/supervisor.h"
+#include "cli/up_plan.h"
+#include "model/loader.h"
+#include "proto/role_options.h"
+
+namespace lynx {
+namespace {
+
+constexpr Nanos kProbeTimeout = std::chrono::milliseconds(500);
+
+struct Arguments {
+  std::string device = "cpu";
+  std::string file;
+  std::vector<std::string> flags;
+};
+
+absl::StatusOr<std::string> ProgramFolder() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return absl::InternalError(absl::StrCat("/proc/self/exe: ", error.message()));
+  return self.parent_path().string();
+}
+
+absl::Status Run(const Arguments& a) {
+  if (a.device != "cpu") {
+    return absl::UnimplementedError(
+        absl::StrCat("--device ", a.device, ": this build computes on the CPU only"));
+  }
+  ASSIGN_OR_RETURN(const LoadedConfig loaded, LoadCommandConfig(a.file, a.flags));
+  if (loaded.config.model.empty()) {
+    return absl::InvalidArgumentError("no model: name a GGUF file or a folder with --model");
+  }
+  ASSIGN_OR_RETURN(const ModelMetadata model, LoadModelMetadata(loaded.config.model));
+  ASSIGN_OR_RETURN(const std::string folder, ProgramFolder());
+  ASSIGN_OR_RETURN(const UpPlan plan, MakeUpPlan(loaded, a.file, a.flags, folder));
+  Supervisor supervisor(
+      plan.children,
+      [&] { return HttpGetStatus(plan.host, plan.port, "/health", kProbeTimeout) == 200; },
+      [&] {
+        std::printf("lynx is ready: %s at http://%s/v1\n", model.config.name.c_str(),
+                    JoinHostPort(plan.host, plan.port).c_str());
+        std::fflush(stdout);
+      });
+  return supervisor.Run();
+}
+
+}  // namespace
+
+void AddUpCommand(CLI::App& app, CommandRun* run) {
+  CLI::App* command = app.add_subcommand(
+      "up",
+      "Serve a model on this machine: gateway, prefill and decode as three processes. Any option "
+      "of the configuration can be given as --section.key=value.");
+  struct Flags {
+    std::string model;
+    int64_t port = 0;
+    int64_t threads = 0;
+  };
+  auto a = std::make_shared<Arguments>();
+  auto flags = std::make_shared<Flags>();
+  CLI::Option* model = command->add_option("--model", flags->model, "A GGUF file or a folder");
+  CLI::Option* port = command->add_option("--port", flags->port, "Of the OpenAI API; 0: any")
+                          ->check(CLI::Range(0, 65535));
+  CLI::Option* threads = command->add_option("--threads", flags->threads, "Of each engine")
+                             ->check(CLI::Range(0, 1024));
+  command->add_option("--device", a->device, "cpu, cuda or emulated")
+      ->check(CLI::IsMember({"cpu", "cuda", "emulated"}))
+      ->capture_default_str();
+  command->add_option("--config", a->file, "Configuration file (JSON)");
+  command->allow_extras();
+  command->callback([=] {
+    a->flags = command->remaining();
+    if (*model) a->flags.push_back(absl::StrCat("--model=", flags->model));
+    if (*port) a->flags.push_back(absl::StrCat("--gateway.port=", flags->port));
+    if (*threads) {
+      a->flags.push_back(absl::StrCat("--prefill.threads=", flags->threads));
+      a->flags.push_back(absl::StrCat("--decode.threads=", flags->threads));
+    }
+    *run = [a] { return Run(*a); };
+  });
+}
+
+}  // namespace lynx
