@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# `lynx up` as its users meet it: requests, a prefill process that dies in the middle of one, the end.
+# usage: up_test.sh LYNX_PROGRAM MODEL
+set -euo pipefail
+lynx=$1
+model=$2
+work=$(mktemp -d)
+up_pid=
+
+fail() {
+  echo "FAILED: $*" >&2
+  sed 's/^/  | /' "$work/out" "$work/err" >&2 || true
+  exit 1
+}
+
+cleanup() {
+  [[ -n $up_pid ]] && kill -9 "$up_pid" 2>/dev/null  # takes its children along
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+# until_true SECONDS COMMAND...: waits for the command to succeed.
+until_true() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < end)) || return 1
+    sleep 0.05
+  done
+}
+
+# child NAME: the pid of lynx's child of that name.
+child() {
+  local stat fields
+  for stat in /proc/[0-9]*/stat; do
+    fields=$(cat "$stat" 2>/dev/null) || continue
+    [[ $fields == *"($1) "* ]] || continue
+    read -r _ parent _ <<<"${fields##*) }"
+    if [[ $parent == "$up_pid" ]]; then
+      basename "$(dirname "$stat")"
+      return 0
+    fi
+  done
+  return 1
+}
+
+gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:\sZ' "/proc/$1/status" 2>/dev/null; }
+
+post() { curl -sS --max-time 60 -H 'Content-Type: application/json' "$url/$1" -d "$2"; }
+
+# expect WHAT JSON PYTHON-EXPRESSION-OVER-r
+expect() {
+  python3 -c 'import json, sys; r = json.loads(sys.argv[1]); sys.exit(not eval(sys.argv[2]))' "$2" "$3" \
+    || fail "$1: $2"
+}
+
+# A slow link, so that a long prompt's KV is on its way for many seconds.
+"$lynx" up --model "$model" --port 0 --threads 1 --transfer.link_rate_mbit=0.1 >"$work/out" 2>"$work/err" &
+up_pid=$!
+ready() { grep -q '^lynx is ready: ' "$work/out" || ! kill -0 "$up_pid" 2>/dev/null; }
+until_true 60 ready || fail "not ready"
+url=$(sed -n 's/^lynx is ready: .* at \(http[^ ]*\)$/\1/p' "$work/out")
+[[ -n $url ]] || fail "no URL"
+
+name=$(curl -sS --max-time 10 "$url/models" | python3 -c 'import json, sys; print(json.load(sys.stdin)["data"][0]["id"])')
+reply=$(post completions "{\"model\": \"$name\", \"prompt\": \"the dog\", \"max_tokens\": 8, \"temperature\": 0, \"ignore_eos\": true}")
+expect completion "$reply" 'r["usage"]["completion_tokens"] == 8'
+text=$reply
+reply=$(post chat/completions "{\"model\": \"$name\", \"messages\": [{\"role\": \"user\", \"content\": \"the dog\"}], \"max_tokens\": 8, \"temperature\": 0, \"ignore_eos\": true}")
+expect chat "$reply" 'r["choices"][0]["message"]["role"] == "assistant" and r["usage"]["completion_tokens"] == 8'
+post completions "{\"model\": \"$name\", \"prompt\": \"the dog\", \"max_tokens\": 8, \"temperature\": 0, \"ignore_eos\": true, \"stream\": true}" >"$work/stream"
+grep -q '^data: \[DONE\]' "$work/stream" || fail "stream without its end: $(cat "$work/stream")"
+python3 - "$work/stream" "$text" <<'PY' || fail "the streamed text differs"
+import json, sys
+chunks = [json.loads(line[6:]) for line in open(sys.argv[1]) if line.startswith("data: {")]
+streamed = "".join(c["choices"][0]["text"] for c in chunks if c["choices"])
+sys.exit(streamed != json.loads(sys.argv[2])["choices"][0]["text"])
+PY
+
+# The prefill process dies while a prompt's KV is on its way.
+prompt=$(printf 'the quick brown fox %.0s' {1..150})
+python3 -c 'import json, sys; print(json.dumps({"model": sys.argv[1], "prompt": sys.argv[2], "max_tokens": 8, "ignore_eos": True, "stream": True}))' \
+  "$name" "$prompt" >"$work/long"
+curl -sS --no-buffer --max-time 60 -H 'Content-Type: application/json' "$url/completions" -d "@$work/long" >"$work/broken" 2>&1 &
+curl_pid=$!
+until_true 30 grep -q '^data: ' "$work/broken" || fail "no first token: $(cat "$work/broken")"
+prefill=$(child lynx-prefill) || fail "no prefill process"
+kill -9 "$prefill"
+until_true 2 gone "$curl_pid" || fail "no answer within 2 s of the prefill's death"
+wait "$curl_pid" || true
+grep -q '"error"' "$work/broken" || fail "no clear error: $(cat "$work/broken")"
+
+# It comes back, and requests work again.
+works() {
+  reply=$(post completions "{\"model\": \"$name\", \"prompt\": \"the dog\", \"max_tokens\": 8, \"temperature\": 0, \"ignore_eos\": true}") \
+    && [[ $reply == *'"completion_tokens":8'* ]]
+}
+until_true 60 works || fail "requests do not work again: $reply"
+[[ $(child lynx-prefill) != "$prefill" ]] || fail "the prefill process was not restarted"
+expect "the same text" "$reply" 'r["choices"][0]["text"] == json.loads(sys.argv[1])["choices"][0]["text"]'
+
+pids=("$(child lynx-gateway)" "$(child lynx-decode)" "$(child lynx-prefill)")
+kill -TERM "$up_pid"
+until_true 60 gone "$up_pid" || fail "SIGTERM does not end it"
+wait "$up_pid" || fail "exit code $?"
+for pid in "${pids[@]}"; do gone "$pid" || fail "process $pid is left"; done
+
+# Killed itself, it leaves nobody either.
+"$lynx" up --model "$model" --port 0 --threads 1 >"$work/out" 2>"$work/err" &
+up_pid=$!
+until_true 60 ready || fail "not ready the second time"
+pids=("$(child lynx-gateway)" "$(child lynx-decode)" "$(child lynx-prefill)")
+kill -9 "$up_pid"
+wait "$up_pid" 2>/dev/null || true
+for pid in "${pids[@]}"; do until_true 10 gone "$pid" || fail "process $pid is left behind"; done
+echo "ok"
