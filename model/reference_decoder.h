@@ -21,8 +21,8 @@ struct ReferenceRequest {
   int64_t min_tokens = 0;
   std::vector<int32_t> ending_ids;
   SamplingParams sampling;
-  int32_t logprobs = -1;         // -1 none, k: with the k most likely
-  int32_t prompt_logprobs = -1;  // likewise, for every prompt token but the first
+  int32_t logprobs = -1;                     // -1 none, k: with the k most likely
+  int32_t prompt_logprobs = -1;              // likewise, for every prompt token but the first
   std::function<void(int32_t id)> on_token;  // called as each token is known; may be null
 };
 
