@@ -37,6 +37,7 @@ absl::Status Answer::OnEvent(int64_t index, const v1::GenerateEvent& event,
     case v1::GenerateEvent::kFinished:
       RETURN_IF_ERROR(CompletePrompt(&choice));
       AddStats(event.finished().stats());
+      choice.stats = true;
       RETURN_IF_ERROR(choice.stream.OnFinished(event.finished().reason(), &deltas));
       break;
     case v1::GenerateEvent::EVENT_NOT_SET:
@@ -73,6 +74,7 @@ absl::Status Answer::Deliver(int64_t index, std::vector<ChoiceDelta> deltas,
     if (delta.finish.has_value()) {
       choice.result.finish = *delta.finish;
       --open_;
+      if (!choice.stats) ++stats_.choices_without;
     }
     if (fields_->stream) {
       Send(index, delta, chunks);
@@ -111,16 +113,18 @@ void Answer::Keep(ChoiceDelta delta, Choice* choice) {
 }
 
 void Answer::AddStats(const v1::GenerateStats& stats) {
-  stats_.set_drafted(stats_.drafted() + stats.drafted());
-  stats_.set_accepted(stats_.accepted() + stats.accepted());
-  stats_.set_rolled_back(stats_.rolled_back() + stats.rolled_back());
-  stats_.set_anchor_bytes(stats_.anchor_bytes() + stats.anchor_bytes());
-  stats_.set_residual_bytes(stats_.residual_bytes() + stats.residual_bytes());
-  stats_.set_diverged(stats_.diverged() || stats.diverged());
+  ++stats_.choices_known;
+  v1::GenerateStats& sum = stats_.sum;
+  sum.set_drafted(sum.drafted() + stats.drafted());
+  sum.set_accepted(sum.accepted() + stats.accepted());
+  sum.set_rolled_back(sum.rolled_back() + stats.rolled_back());
+  sum.set_anchor_bytes(sum.anchor_bytes() + stats.anchor_bytes());
+  sum.set_residual_bytes(sum.residual_bytes() + stats.residual_bytes());
+  sum.set_diverged(sum.diverged() || stats.diverged());
   // Times are those of the first choice that ended.
-  if (stats_.second_token_committed_ms() > 0) return;
-  stats_.set_second_token_provisional_ms(stats.second_token_provisional_ms());
-  stats_.set_second_token_committed_ms(stats.second_token_committed_ms());
+  if (sum.second_token_committed_ms() > 0) return;
+  sum.set_second_token_provisional_ms(stats.second_token_provisional_ms());
+  sum.set_second_token_committed_ms(stats.second_token_committed_ms());
 }
 
 Usage Answer::usage() const {

@@ -36,7 +36,8 @@ class Answer {
   std::string Body();
 
   Usage usage() const;
-  const v1::GenerateStats& stats() const { return stats_; }
+  // Of the choices that servers ended.
+  const v1::GenerateStats& stats() const { return stats_.sum; }
 
  private:
   struct Choice {
@@ -46,7 +47,8 @@ class Answer {
     ChoiceResult result;  // of a request that does not stream; `finish` always
     EchoedPrompt prompt;  // with what is known of its log-probabilities
     std::vector<v1::TokenInfo> prompt_infos;
-    bool first = true;  // nothing was sent yet
+    bool first = true;   // nothing was sent yet
+    bool stats = false;  // its server has told them
   };
 
   absl::Status TakePromptLogprobs(const v1::PromptLogprobs& logprobs, Choice* choice);
@@ -64,7 +66,7 @@ class Answer {
   ResponseWriter writer_;
   std::vector<Choice> choices_;
   int64_t open_;
-  v1::GenerateStats stats_;
+  StatsSummary stats_;
 };
 
 }  // namespace lynx

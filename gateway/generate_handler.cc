@@ -123,18 +123,19 @@ absl::StatusOr<GenerateHandler::Prepared> GenerateHandler::Prepare(
   const PlanLimits limits = {pool.max_context, options.chat_max_tokens_default};
   const std::vector<std::string> names = ModelNames(options, pool);
   Prepared out;
-  const auto admit = [&](const GenerationFields& fields) -> absl::Status {
+  const auto admit = [&](GenerationFields& fields) -> absl::Status {
+    ApplyDefaultEmission(options.default_emission, &fields);
     if (pool.decode_ready == 0) return absl::UnavailableError(pool.problem);
     out.fields = fields;
     out.model_name = fields.model.empty() ? names.front() : fields.model;
     return CheckModelName(names, fields.model);
   };
   if (chat) {
-    ASSIGN_OR_RETURN(const ChatRequest request, ParseChatRequest(body, options.limits));
+    ASSIGN_OR_RETURN(ChatRequest request, ParseChatRequest(body, options.limits));
     RETURN_IF_ERROR(admit(request.fields));
     ASSIGN_OR_RETURN(out.plan, PlanChat(request, *parts_.model, limits, request_id, DrawSeed()));
   } else {
-    ASSIGN_OR_RETURN(const CompletionRequest request, ParseCompletionRequest(body, options.limits));
+    ASSIGN_OR_RETURN(CompletionRequest request, ParseCompletionRequest(body, options.limits));
     RETURN_IF_ERROR(admit(request.fields));
     out.echo = request.echo;
     ASSIGN_OR_RETURN(out.plan,

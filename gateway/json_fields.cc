@@ -48,7 +48,7 @@ std::optional<int64_t> ToInt(const Json& value) {
 
 }  // namespace
 
-absl::StatusOr<Json> ParseJsonObject(std::string_view body) {
+absl::StatusOr<Json> ParseRequestBody(std::string_view body) {
   if (TooDeep(body)) {
     return BadField("", absl::StrCat("The body is nested more than ", kMaxDepth, " deep."));
   }

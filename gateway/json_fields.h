@@ -15,9 +15,10 @@
 namespace lynx {
 
 using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;  // keeps the order of keys; looks them up one by one
 
 // Parses a request's body: an object, nested at most 64 deep (what reads it later recurses).
-absl::StatusOr<Json> ParseJsonObject(std::string_view body);
+absl::StatusOr<Json> ParseRequestBody(std::string_view body);
 
 class JsonFields {
  public:

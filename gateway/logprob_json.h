@@ -1,16 +1,14 @@
 // Log-probabilities in the two forms that OpenAI's endpoints give them.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "gateway/choice_stream.h"
+#include "gateway/json_fields.h"
 #include "gateway/text_model.h"
 
 namespace lynx {
-
-using OrderedJson = nlohmann::ordered_json;
 
 // A token's own text: special tokens are shown, a part of a character is U+FFFD; "token_id:7" if
 // asked.

@@ -86,6 +86,7 @@ void ReadExtension(JsonFields& fields, GenerationFields* out) {
   if (!extension->is_object()) return fields.Fail("lynx", "must be an object.");
   JsonFields inner(*extension, "lynx.");
   std::string emission = "verified";
+  out->emission_named = inner.Find("emission") != nullptr;
   inner.String("emission", &emission);
   inner.Bool("stats", &out->stats);
   if (emission == "speculative") {

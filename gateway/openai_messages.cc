@@ -7,9 +7,9 @@
 namespace lynx {
 namespace {
 
-absl::Status CheckParts(const Json& parts, const std::string& where) {
+absl::Status CheckParts(const OrderedJson& parts, const std::string& where) {
   for (size_t i = 0; i < parts.size(); ++i) {
-    const Json& part = parts[i];
+    const OrderedJson& part = parts[i];
     const std::string here = absl::StrCat(where, "[", i, "]");
     if (!part.is_object()) return BadField(here, absl::StrCat("`", here, "` must be an object."));
     const auto type = part.find("type");
@@ -24,7 +24,7 @@ absl::Status CheckParts(const Json& parts, const std::string& where) {
   return absl::OkStatus();
 }
 
-absl::Status CheckContent(const Json& message, const std::string& where) {
+absl::Status CheckContent(const OrderedJson& message, const std::string& where) {
   const auto content = message.find("content");
   if (content == message.end() || content->is_null() || content->is_string()) {
     return absl::OkStatus();
@@ -34,7 +34,7 @@ absl::Status CheckContent(const Json& message, const std::string& where) {
   return BadField(here, absl::StrCat("`", here, "` must be a string or a list of parts."));
 }
 
-absl::StatusOr<Json> ParseMessage(const Json& message, const std::string& where) {
+absl::Status FixMessage(const std::string& where, OrderedJson& message) {
   if (!message.is_object())
     return BadField(where, absl::StrCat("`", where, "` must be an object."));
   const auto role = message.find("role");
@@ -42,23 +42,20 @@ absl::StatusOr<Json> ParseMessage(const Json& message, const std::string& where)
     return BadField(where + ".role", absl::StrCat("`", where, ".role` must be a string."));
   }
   RETURN_IF_ERROR(CheckContent(message, where));
-  Json out = message;
-  if (*role == "developer") out["role"] = "system";
-  return out;
+  if (*role == "developer") *role = "system";
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<Json> ParseMessages(const Json& messages) {
+absl::StatusOr<OrderedJson> ParseMessages(OrderedJson messages) {
   if (!messages.is_array() || messages.empty()) {
     return BadField("messages", "`messages` must be a list of at least one message.");
   }
-  Json out = Json::array();
   for (size_t i = 0; i < messages.size(); ++i) {
-    ASSIGN_OR_RETURN(Json message, ParseMessage(messages[i], absl::StrCat("messages[", i, "]")));
-    out.push_back(std::move(message));
+    RETURN_IF_ERROR(FixMessage(absl::StrCat("messages[", i, "]"), messages[i]));
   }
-  return out;
+  return messages;
 }
 
 }  // namespace lynx

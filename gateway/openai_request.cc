@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "gateway/openai_fields.h"
 #include "gateway/openai_messages.h"
+#include "gateway/ordered_fields.h"
 #include "runtime/status.h"
 
 namespace lynx {
@@ -73,28 +74,33 @@ void CheckTogether(JsonFields& fields, const GenerationFields& f) {
   }
 }
 
-void ReadTemplateFields(JsonFields& fields, Json* kwargs, bool* add_generation_prompt) {
-  *kwargs = Json::object();
-  if (const Json* value = fields.Find("chat_template_kwargs"); value != nullptr) {
-    if (!value->is_object()) return fields.Fail("chat_template_kwargs", "must be an object.");
-    *kwargs = *value;
-  }
-  fields.Bool("add_generation_prompt", add_generation_prompt);
-}
-
-void ReadMessages(JsonFields& fields, Json* out) {
-  const Json* messages = fields.Find("messages");
-  if (messages == nullptr) return fields.Fail("messages", "is missing.");
-  absl::StatusOr<Json> parsed = ParseMessages(*messages);
+// What the chat template gets, from the body itself: `fields` has lost the order of keys. Needs
+// `messages` to be there.
+void ReadTemplateInput(JsonFields& fields, std::string_view body, OrderedJson* messages,
+                       OrderedJson* kwargs) {
+  if (fields.Find("messages") == nullptr) return fields.Fail("messages", "is missing.");
+  if (!fields.status().ok()) return;
+  absl::StatusOr<OrderedJson> ordered =
+      ParseOrderedFields(body, {"messages", "chat_template_kwargs"});
+  if (!ordered.ok()) return fields.Adopt(ordered.status());
+  absl::StatusOr<OrderedJson> parsed = ParseMessages(std::move((*ordered)["messages"]));
   if (!parsed.ok()) return fields.Adopt(parsed.status());
-  *out = *std::move(parsed);
+  *messages = *std::move(parsed);
+  *kwargs = std::move((*ordered)["chat_template_kwargs"]);
+  if (kwargs->is_null()) *kwargs = OrderedJson::object();
+  if (!kwargs->is_object()) fields.Fail("chat_template_kwargs", "must be an object.");
 }
 
 }  // namespace
 
+void ApplyDefaultEmission(v1::Emission emission, GenerationFields* fields) {
+  const bool can_take_back = fields->stream && fields->logprobs < 0;
+  if (!fields->emission_named && can_take_back) fields->emission = emission;
+}
+
 absl::StatusOr<CompletionRequest> ParseCompletionRequest(std::string_view body,
                                                          const RequestLimits& limits) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  ASSIGN_OR_RETURN(const Json json, ParseRequestBody(body));
   JsonFields fields(json);
   CompletionRequest out;
   ReadGenerationFields(fields, limits, &out.fields);
@@ -115,35 +121,35 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(std::string_view body,
 }
 
 absl::StatusOr<ChatRequest> ParseChatRequest(std::string_view body, const RequestLimits& limits) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  ASSIGN_OR_RETURN(const Json json, ParseRequestBody(body));
   JsonFields fields(json);
   ChatRequest out;
   ReadGenerationFields(fields, limits, &out.fields);
   bool echo = false;
   fields.Bool("echo", &echo);
   if (echo) fields.Fail("echo", "is not supported for chat completions.");
-  ReadMessages(fields, &out.messages);
-  ReadTemplateFields(fields, &out.template_kwargs, &out.add_generation_prompt);
+  fields.Bool("add_generation_prompt", &out.add_generation_prompt);
   fields.OptionalInt("max_tokens", 1, kMaxTokens, &out.fields.max_tokens);
   fields.OptionalInt("max_completion_tokens", 1, kMaxTokens, &out.fields.max_tokens);
   ReadChatLogprobs(fields, limits, &out.fields);
   CheckTogether(fields, out.fields);
+  ReadTemplateInput(fields, body, &out.messages, &out.template_kwargs);
   RETURN_IF_ERROR(fields.status());
   return out;
 }
 
 absl::StatusOr<TokenizeRequest> ParseTokenizeRequest(std::string_view body) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  ASSIGN_OR_RETURN(const Json json, ParseRequestBody(body));
   JsonFields fields(json);
   TokenizeRequest out;
   fields.String("model", &out.model);
   fields.Bool("return_token_strs", &out.return_token_strs);
   fields.Bool("add_special_tokens", &out.add_special_tokens);
-  ReadTemplateFields(fields, &out.template_kwargs, &out.add_generation_prompt);
+  fields.Bool("add_generation_prompt", &out.add_generation_prompt);
   RefuseUnsupported(fields);
   if (fields.Find("messages") != nullptr) {
     if (fields.Find("prompt") != nullptr) fields.Fail("prompt", "excludes `messages`.");
-    ReadMessages(fields, &out.messages);
+    ReadTemplateInput(fields, body, &out.messages, &out.template_kwargs);
   } else {
     std::string prompt;
     if (fields.Find("prompt") == nullptr) fields.Fail("prompt", "or `messages` is missing.");
@@ -155,7 +161,7 @@ absl::StatusOr<TokenizeRequest> ParseTokenizeRequest(std::string_view body) {
 }
 
 absl::StatusOr<DetokenizeRequest> ParseDetokenizeRequest(std::string_view body) {
-  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(body));
+  ASSIGN_OR_RETURN(const Json json, ParseRequestBody(body));
   JsonFields fields(json);
   DetokenizeRequest out;
   fields.String("model", &out.model);

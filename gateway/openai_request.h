@@ -46,6 +46,7 @@ struct GenerationFields {
   bool return_tokens_as_token_ids = false;
   int32_t logprobs = -1;  // -1: none; k: the sampled token's and the k most likely ones'
   v1::Emission emission = v1::EMISSION_VERIFIED;
+  bool emission_named = false;  // the request said it
   bool stats = false;
 };
 
@@ -60,16 +61,16 @@ struct CompletionRequest {
 
 struct ChatRequest {
   GenerationFields fields;
-  Json messages;         // as ParseMessages gives them
-  Json template_kwargs;  // an object
+  OrderedJson messages;         // as ParseMessages gives them
+  OrderedJson template_kwargs;  // an object
   bool add_generation_prompt = true;
 };
 
 struct TokenizeRequest {
   std::string model;
   std::optional<std::string> prompt;  // else messages
-  Json messages;
-  Json template_kwargs;
+  OrderedJson messages;
+  OrderedJson template_kwargs;
   bool add_generation_prompt = true;
   bool add_special_tokens = true;
   bool return_token_strs = false;
@@ -79,6 +80,10 @@ struct DetokenizeRequest {
   std::string model;
   std::vector<int32_t> tokens;
 };
+
+// Gives a request that names no emission the server's own, unless it is one that the request's
+// other fields exclude: only a stream without log-probabilities can take tokens back.
+void ApplyDefaultEmission(v1::Emission emission, GenerationFields* fields);
 
 absl::StatusOr<CompletionRequest> ParseCompletionRequest(std::string_view body,
                                                          const RequestLimits& limits);

@@ -18,8 +18,12 @@ OrderedJson UsageJson(const Usage& usage) {
   return json;
 }
 
-OrderedJson StatsJson(const v1::GenerateStats& stats) {
-  OrderedJson json;
+// What is not known is not there: a zero would be a statement.
+OrderedJson StatsJson(const StatsSummary& summary) {
+  OrderedJson json = OrderedJson::object();
+  if (summary.choices_without > 0) json["choices_without_stats"] = summary.choices_without;
+  if (summary.choices_known == 0) return json;
+  const v1::GenerateStats& stats = summary.sum;
   json["drafted"] = stats.drafted();
   json["accepted"] = stats.accepted();
   json["rolled_back"] = stats.rolled_back();
@@ -104,7 +108,7 @@ void ResponseWriter::AddChoice(int64_t index, const ChoiceResult& result,
   choices_.push_back(std::move(choice));
 }
 
-std::string ResponseWriter::Finish(const Usage& usage, const v1::GenerateStats& stats) {
+std::string ResponseWriter::Finish(const Usage& usage, const StatsSummary& stats) {
   OrderedJson json = Head(/*chunk=*/false);
   json["choices"] = std::move(choices_);
   json["usage"] = UsageJson(usage);
@@ -168,7 +172,7 @@ std::string ResponseWriter::EchoChunk(int64_t index, const EchoedPrompt& prompt)
 
 std::string ResponseWriter::FinishChunk(int64_t index, const ChoiceDelta& delta, bool first,
                                         const std::optional<Usage>& usage,
-                                        const v1::GenerateStats* stats) {
+                                        const StatsSummary* stats) {
   OrderedJson choice = Choice(index);
   if (meta_.chat) {
     choice["delta"] = OrderedJson::object();
@@ -186,7 +190,7 @@ std::string ResponseWriter::FinishChunk(int64_t index, const ChoiceDelta& delta,
   return Chunk(std::move(choice), usage, std::move(extension));
 }
 
-std::string ResponseWriter::UsageChunk(const Usage& usage, const v1::GenerateStats* stats) {
+std::string ResponseWriter::UsageChunk(const Usage& usage, const StatsSummary* stats) {
   OrderedJson json = Head(/*chunk=*/true);
   json["choices"] = OrderedJson::array();
   json["usage"] = UsageJson(usage);

@@ -35,6 +35,13 @@ struct EchoedPrompt {
   std::vector<TokenPiece> logprobs;  // of ids[1] and on; empty if none were asked for
 };
 
+// What the servers told of a request's speculation.
+struct StatsSummary {
+  v1::GenerateStats sum;        // over the choices that servers ended
+  int64_t choices_known = 0;    // that `sum` is over
+  int64_t choices_without = 0;  // ended by the gateway, so that no server summed them up
+};
+
 // One choice of an answer that is not streamed.
 struct ChoiceResult {
   std::string text;
@@ -50,7 +57,7 @@ class ResponseWriter {
   // `prompt`: what choice `index` belongs to, `echo`: it is to be returned too (completions only).
   void AddChoice(int64_t index, const ChoiceResult& result, const EchoedPrompt& prompt, bool echo);
   // The whole answer, with the choices added so far.
-  std::string Finish(const Usage& usage, const v1::GenerateStats& stats);
+  std::string Finish(const Usage& usage, const StatsSummary& stats);
 
   // Chunks of a stream. `first`: the choice's first chunk. `usage` is given with continuous usage.
   // Empty: the delta has nothing to say to this client.
@@ -61,9 +68,9 @@ class ResponseWriter {
   // The chunk that carries finish_reason; with `stats` if the request ends with it and asked for
   // them.
   std::string FinishChunk(int64_t index, const ChoiceDelta& delta, bool first,
-                          const std::optional<Usage>& usage, const v1::GenerateStats* stats);
+                          const std::optional<Usage>& usage, const StatsSummary* stats);
   // The chunk without choices behind the last choice.
-  std::string UsageChunk(const Usage& usage, const v1::GenerateStats* stats);
+  std::string UsageChunk(const Usage& usage, const StatsSummary* stats);
 
  private:
   OrderedJson Head(bool chunk) const;

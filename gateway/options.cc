@@ -1,5 +1,7 @@
 #include "gateway/options.h"
 
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 #include "runtime/status.h"
 
@@ -35,7 +37,10 @@ absl::Status GatewayOptions::Validate() const {
   RETURN_IF_ERROR(AtLeast("max_requests", max_requests, 1));
   RETURN_IF_ERROR(AtLeast("max_buffered_events", max_buffered_events, 16));
   RETURN_IF_ERROR(AtLeast("max_grpc_message_bytes", max_grpc_message_bytes, 1024 * 1024));
-  RETURN_IF_ERROR(AtLeast("retry_after_s", retry_after_s, 1));
+  if (max_grpc_message_bytes > std::numeric_limits<int>::max()) {  // what gRPC can be told
+    return absl::InvalidArgumentError("gateway: max_grpc_message_bytes must be below 2 GiB");
+  }
+  RETURN_IF_ERROR(AtLeast("retry_after_s", retry_after_s, 0));
   RETURN_IF_ERROR(Positive("header_timeout", http.header_timeout));
   RETURN_IF_ERROR(Positive("body_timeout", http.body_timeout));
   RETURN_IF_ERROR(Positive("keep_alive_timeout", http.keep_alive_timeout));
@@ -44,7 +49,10 @@ absl::Status GatewayOptions::Validate() const {
   RETURN_IF_ERROR(Positive("info_timeout", pool.info_timeout));
   RETURN_IF_ERROR(Positive("request_timeout", request_timeout));
   RETURN_IF_ERROR(Positive("stall_timeout", stall_timeout));
-  return Positive("drain_timeout", drain_timeout);
+  if (drain_timeout < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("gateway: drain_timeout must not be negative");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace lynx

@@ -49,6 +49,9 @@ struct GatewayOptions {
   std::string api_keys_file;      // one key a line; empty: no key is needed
   std::string cors_allow_origin;  // "": no CORS headers; "*" or one origin
 
+  // Of streamed requests that do not say and for which it is possible (openai_request.h).
+  v1::Emission default_emission = v1::EMISSION_VERIFIED;
+
   // Tokens that a chat may generate if it sets no limit itself: what is left of the context, up to
   // this. Pages for all of them are reserved before the prefill starts, so a high cap admits fewer
   // requests.
@@ -58,10 +61,11 @@ struct GatewayOptions {
   int64_t max_buffered_events =
       4096;  // a request that a slow client falls so far behind is cancelled
   int64_t max_grpc_message_bytes = 64 * 1024 * 1024;
-  int retry_after_s = 1;
+  int retry_after_s = 1;                                // 0: refusals carry no Retry-After
   absl::Duration request_timeout = absl::Seconds(600);  // one deadline for all servers and retries
   absl::Duration stall_timeout = absl::Seconds(120);    // no event for so long: /health says 503
-  absl::Duration drain_timeout = absl::Seconds(45);     // Shutdown cuts what still runs after it
+  absl::Duration drain_timeout =
+      absl::Seconds(45);  // Shutdown cuts what still runs after it; may be 0
 
   bool vllm_metrics = true;  // also under vLLM's names, for dashboards and endpoint pickers
 

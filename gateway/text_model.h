@@ -15,8 +15,9 @@
 namespace lynx {
 
 struct ChatPrompt {
-  nlohmann::json messages;         // checked as openai_messages.h says
-  nlohmann::json template_kwargs;  // an object: further variables of the template
+  // In the client's order of keys, which a template's tojson shows.
+  nlohmann::ordered_json messages;         // checked as openai_messages.h says
+  nlohmann::ordered_json template_kwargs;  // an object: further variables of the template
   bool add_generation_prompt = true;
 };
 
