@@ -1,0 +1,93 @@
+#include "gateway/options_from_config.h"
+
+#include <catch2/catch.hpp>
+
+#include "config/fields.h"
+
+namespace lynx {
+namespace {
+
+// Every number of the gateway's section at one end of its range.
+GatewayOptions AtEnd(bool max) {
+  Config config;
+  for (const Field& field : DescribeFields(config)) {
+    auto* const* number = std::get_if<int64_t*>(&field.value);
+    if (number == nullptr || field.path.rfind("gateway.", 0) != 0) continue;
+    **number = static_cast<int64_t>(max ? field.max : field.min);
+  }
+  return GatewayOptionsFromConfig(config.gateway);
+}
+
+}  // namespace
+
+TEST_CASE("what the config's ranges allow the gateway takes") {
+  CHECK(AtEnd(false).Validate().ToString() == "OK");
+  CHECK(AtEnd(true).Validate().ToString() == "OK");
+}
+
+TEST_CASE("every option of the section arrives, in its unit") {
+  GatewayConfig c;
+  c.listen_address = "::";
+  c.port = 65535;
+  c.decode_addresses = {"d:1", "d:2"};
+  c.prefill_addresses = {"p:1"};
+  c.served_model_names = {"m"};
+  c.api_keys_file = "keys";
+  c.cors_allow_origin = "*";
+  c.default_emission = "speculative";
+  int64_t next = 100;
+  for (int64_t* value : {&c.chat_max_tokens_default,
+                         &c.max_body_mib,
+                         &c.max_header_kib,
+                         &c.max_choices,
+                         &c.max_logprobs,
+                         &c.max_stops,
+                         &c.max_stop_bytes,
+                         &c.max_connections,
+                         &c.max_requests,
+                         &c.max_buffered_events,
+                         &c.max_grpc_message_mib,
+                         &c.retry_after_s,
+                         &c.header_timeout_s,
+                         &c.body_timeout_s,
+                         &c.keep_alive_timeout_s,
+                         &c.write_timeout_s,
+                         &c.request_timeout_s,
+                         &c.stall_timeout_s,
+                         &c.drain_timeout_s,
+                         &c.info_interval_ms,
+                         &c.info_timeout_ms,
+                         &c.io_threads,
+                         &c.text_threads}) {
+    *value = next++;
+  }
+  c.vllm_metrics = false;
+  const GatewayOptions o = GatewayOptionsFromConfig(c);
+  CHECK((o.http.listen_address == "::" && o.http.port == 65535));
+  CHECK((o.decode_addresses == c.decode_addresses && o.prefill_addresses == c.prefill_addresses));
+  CHECK(o.served_model_names == c.served_model_names);
+  CHECK((o.api_keys_file == "keys" && o.cors_allow_origin == "*"));
+  CHECK(o.default_emission == v1::EMISSION_SPECULATIVE);
+  CHECK(o.chat_max_tokens_default == 100);
+  CHECK(o.http.max_body_bytes == 101 << 20);
+  CHECK(o.http.max_header_bytes == 102 << 10);
+  CHECK((o.limits.max_choices == 103 && o.limits.max_logprobs == 104));
+  CHECK((o.limits.max_stops == 105 && o.limits.max_stop_bytes == 106));
+  CHECK((o.http.max_connections == 107 && o.max_requests == 108));
+  CHECK((o.max_buffered_events == 109 && o.max_grpc_message_bytes == 110 << 20));
+  CHECK(o.retry_after_s == 111);
+  CHECK(o.http.header_timeout == absl::Seconds(112));
+  CHECK(o.http.body_timeout == absl::Seconds(113));
+  CHECK(o.http.keep_alive_timeout == absl::Seconds(114));
+  CHECK(o.http.write_timeout == absl::Seconds(115));
+  CHECK(o.request_timeout == absl::Seconds(116));
+  CHECK(o.stall_timeout == absl::Seconds(117));
+  CHECK(o.drain_timeout == absl::Seconds(118));
+  CHECK(o.pool.info_interval == absl::Milliseconds(119));
+  CHECK(o.pool.info_timeout == absl::Milliseconds(120));
+  CHECK((o.io_threads == 121 && o.text_threads == 122 && !o.vllm_metrics));
+  c.default_emission = "verified";
+  CHECK(GatewayOptionsFromConfig(c).default_emission == v1::EMISSION_VERIFIED);
+}
+
+}  // namespace lynx

@@ -1,0 +1,79 @@
+// What answers hold beyond OpenAI's protocol.
+#include <catch2/catch.hpp>
+
+#include "gateway_fixture.h"
+
+namespace lynx {
+namespace {
+
+const std::string kChat = "/v1/chat/completions";
+
+// Answers with one token that says how the call was asked for: s(peculative) or v(erified).
+void SayEmission(FakeCall& call) {
+  call.SendText(call.request.emission() == v1::EMISSION_SPECULATIVE ? "s" : "v");
+  call.Finish(v1::FINISH_LENGTH);
+}
+
+}  // namespace
+
+TEST_CASE("the server's own emission is for streams that do not say and can take tokens back") {
+  GatewayOptions options;
+  options.default_emission = v1::EMISSION_SPECULATIVE;
+  GatewayFixture gateway(SayEmission, options);
+  const auto emission = [&](const std::string& fields) {
+    const TestReply reply = gateway.Post(kChat, ChatBody(fields));
+    CHECK(reply.status == 200);
+    const bool speculative = reply.body.find(R"("content":"s")") != std::string::npos;
+    const bool verified = reply.body.find(R"("content":"v")") != std::string::npos;
+    CHECK(speculative != verified);
+    // Marked for the client if and only if it is.
+    CHECK(speculative == (reply.body.find("provisional") != std::string::npos));
+    return speculative ? "speculative" : "verified";
+  };
+  CHECK(emission(R"("stream":true)") == std::string("speculative"));
+  CHECK(emission(R"("stream":true,"lynx":{"emission":null})") == std::string("speculative"));
+  CHECK(emission(R"("stream":true,"lynx":{"emission":"verified"})") == std::string("verified"));
+  CHECK(emission(R"("stream":true,"logprobs":true)") == std::string("verified"));
+  CHECK(emission("") == std::string("verified"));
+}
+
+TEST_CASE("stats of choices that a stop string ended are absent, not zero") {
+  GatewayFixture gateway;
+  TestClient client = gateway.Connect();
+  client.Send("POST", kChat, ChatBody(R"("n":2,"stop":"!","lynx":{"stats":true})"));
+  const auto first = gateway.decode.NextCall(), second = gateway.decode.NextCall();
+  REQUIRE((first != nullptr && second != nullptr));
+  first->SendText("a!");
+  REQUIRE(first->WaitUntilCancelled());
+  second->SendText("b");
+  v1::GenerateStats stats;
+  stats.set_drafted(7);
+  stats.set_accepted(5);
+  second->Finish(v1::FINISH_LENGTH, stats);
+  const auto json = client.Read().json();
+  CHECK(json["lynx"]["choices_without_stats"] == 1);
+  CHECK(json["lynx"]["drafted"] == 7);
+  CHECK(json["lynx"]["accepted"] == 5);
+
+  client.Send("POST", kChat,
+              ChatBody(R"("stream":true,"stream_options":{"include_usage":true},)"
+                       R"("stop":"!","lynx":{"stats":true})"));
+  const auto only = gateway.decode.NextCall();
+  REQUIRE(only != nullptr);
+  only->SendText("a!");
+  const std::vector<std::string> events = client.Read().events();
+  REQUIRE(events.size() >= 3);
+  for (size_t i = events.size() - 3; i < events.size() - 1; ++i) {  // the last choice's, the usage
+    CHECK(nlohmann::json::parse(events[i])["lynx"].dump() == R"({"choices_without_stats":1})");
+  }
+}
+
+TEST_CASE("stats of choices that the servers ended are all there") {
+  GatewayFixture gateway(SayEmission);
+  const auto json = gateway.Post(kChat, ChatBody(R"("lynx":{"stats":true})")).json();
+  CHECK(json["lynx"]["drafted"] == 0);
+  CHECK(json["lynx"]["diverged"] == false);
+  CHECK_FALSE(json["lynx"].contains("choices_without_stats"));
+}
+
+}  // namespace lynx
