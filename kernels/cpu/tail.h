@@ -5,7 +5,6 @@
 
 #include <immintrin.h>
 
-#include <bit>
 #include <cstring>
 
 #include "kernels/code_planes_inl.h"
@@ -34,11 +33,22 @@ class GroupIntervals {
   }
 
   // TailIntervalOf for eight codes.
-  void Find(__m256i codes, int32_t* first, int32_t* count) const {
-    const __m256i begin = FirstOfRanks(codes);
+  void Find(__m256i codes, __m256i* first, __m256i* count) const {
+    *first = FirstOfRanks(codes);
     const __m256i end = FirstOfRanks(_mm256_add_epi32(codes, _mm256_set1_epi32(1)));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(first), begin);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(count), _mm256_sub_epi32(end, begin));
+    *count = _mm256_sub_epi32(end, *first);
+  }
+
+  // Between bits and ordered integers; `negative` is all ones or zero.
+  static __m256i Flip(__m256i x, __m256i negative) {
+    const __m256i low = _mm256_and_si256(negative, _mm256_set1_epi32(0x7fff));
+    return _mm256_xor_si256(x, _mm256_or_si256(low, _mm256_set1_epi32(0x8000)));
+  }
+  static __m256i ToBits(__m256i ordered) {
+    return Flip(ordered, _mm256_cmpgt_epi32(_mm256_set1_epi32(0x8000), ordered));
+  }
+  static __m256i ToOrder(__m256i bits) {
+    return Flip(bits, _mm256_cmpgt_epi32(bits, _mm256_set1_epi32(0x7fff)));
   }
 
  private:
@@ -73,17 +83,10 @@ class GroupIntervals {
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(first));
   }
 
-  // Between bits and ordered integers; `negative` is all ones or zero.
-  static __m256i Flip(__m256i x, __m256i negative) {
-    const __m256i low = _mm256_and_si256(negative, _mm256_set1_epi32(0x7fff));
-    return _mm256_xor_si256(x, _mm256_or_si256(low, _mm256_set1_epi32(0x8000)));
-  }
-
   // All ones where Rank of the ordered integer is at least `wanted`. One beyond the finite numbers
   // is an infinity, and reaches every rank or none.
   __m256i Reaches(__m256i ordered, __m256 wanted) const {
-    const __m256i negative = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x8000), ordered);
-    const __m256 x = _mm256_castsi256_ps(_mm256_slli_epi32(Flip(ordered, negative), 16));
+    const __m256 x = _mm256_castsi256_ps(_mm256_slli_epi32(ToBits(ordered), 16));
     const __m256 ratio = _mm256_div_ps(_mm256_sub_ps(x, low_), steps_);
     const __m256 round = _mm256_set1_ps(kRoundToInt);
     const __m256 most = _mm256_min_ps(ratio, _mm256_set1_ps(0x1p22f));
@@ -96,10 +99,25 @@ class GroupIntervals {
   const __m256 low_, steps_;
 };
 
-// TailBits: at most 16.
-LYNX_SIMD int BitsOfRank(int32_t count) {
-  return count <= 1 ? 0 : std::bit_width(static_cast<uint32_t>(count - 1));
+// TailBits, at most 16, from the exponent of count - 1.
+LYNX_SIMD __m256i BitsOfRanks(__m256i counts) {
+  const __m256 last = _mm256_cvtepi32_ps(_mm256_sub_epi32(counts, _mm256_set1_epi32(1)));
+  const __m256i exponent = _mm256_srai_epi32(_mm256_castps_si256(last), 23);
+  const __m256i bits = _mm256_sub_epi32(exponent, _mm256_set1_epi32(126));
+  return _mm256_max_epi32(bits, _mm256_setzero_si256());
 }
+
+// All ones for the tokens t .. t + 7 that are not before `first_token`.
+LYNX_SIMD __m256i CodedTokens(int t, int first_token) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(first_token - t - 1));
+}
+
+// The members of each pair of 32-bit lanes, as 64-bit lanes.
+LYNX_SIMD __m256i FirstOfPairs(__m256i x) {
+  return _mm256_and_si256(x, _mm256_set1_epi64x(0xffffffff));
+}
+LYNX_SIMD __m256i SecondOfPairs(__m256i x) { return _mm256_srli_epi64(x, 32); }
 
 LYNX_SIMD __m256i LoadWords(const uint16_t* p) {
   return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -124,8 +142,14 @@ struct GroupPlace {
     }
   }
   void Store(const uint16_t* tokens, int begin) const {
-    for (int t = begin; t < kPageTokens; ++t) {
-      first[t / 2 * pair_stride + t % 2 * token_stride] = tokens[t];
+    int pair = begin / 2;
+    if (begin % 2 != 0) {
+      first[pair * pair_stride + token_stride] = tokens[begin];
+      ++pair;
+    }
+    for (; pair < kPagePairs; ++pair) {
+      first[pair * pair_stride] = tokens[2 * pair];
+      first[pair * pair_stride + token_stride] = tokens[2 * pair + 1];
     }
   }
 };
@@ -133,14 +157,26 @@ struct GroupPlace {
 class TailWriter {
  public:
   explicit TailWriter(std::byte* out) : begin_(out), out_(out) {}
-  void Put(uint32_t value, int bits) {
-    pending_ |= static_cast<uint64_t>(value) << count_;
+  // `value` of at most 32 bits.
+  LYNX_SIMD void Put(uint64_t value, int bits) {
+    pending_ |= value << count_;
     count_ += bits;
     if (count_ < 32) return;
     std::memcpy(out_, &pending_, 4);
     out_ += 4;
     pending_ >>= 32;
     count_ -= 32;
+  }
+  // The ranks of eight tokens, two at a time.
+  LYNX_SIMD void PutRanks(__m256i ranks, __m256i bits) {
+    const __m256i first_bits = FirstOfPairs(bits), second_bits = SecondOfPairs(bits);
+    const __m256i second = _mm256_sllv_epi64(SecondOfPairs(ranks), first_bits);
+    alignas(32) uint64_t values[4], widths[4];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(values),
+                       _mm256_or_si256(FirstOfPairs(ranks), second));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(widths),
+                       _mm256_add_epi64(first_bits, second_bits));
+    for (int i = 0; i < 4; ++i) Put(values[i], static_cast<int>(widths[i]));
   }
   // Returns all bytes written.
   size_t Finish() {
@@ -159,19 +195,36 @@ class TailWriter {
 class TailReader {
  public:
   TailReader(const std::byte* in, size_t bytes) : in_(in), bytes_(bytes) {}
-  // False at the end of the bytes. `bits` is at most 16.
-  bool Get(int bits, uint32_t* value) {
+  // The next bits, and more behind them; false at the end of the bytes. `bits` is at most 32.
+  LYNX_SIMD bool Get(size_t bits, uint64_t* value) {
     const size_t byte = at_ / 8;
     uint64_t word = 0;
     if (byte + 8 <= bytes_) {
       std::memcpy(&word, in_ + byte, 8);
-    } else if (at_ + static_cast<size_t>(bits) > bytes_ * 8) {
+    } else if (at_ + bits > bytes_ * 8) {
       return false;
     } else if (byte < bytes_) {
       std::memcpy(&word, in_ + byte, bytes_ - byte);
     }
-    *value = static_cast<uint32_t>(word >> at_ % 8) & ((1u << bits) - 1);
-    at_ += static_cast<size_t>(bits);
+    *value = word >> at_ % 8;
+    at_ += bits;
+    return true;
+  }
+  // The ranks of eight tokens; false as Get.
+  LYNX_SIMD bool GetRanks(__m256i bits, __m256i* ranks) {
+    const __m256i first_bits = FirstOfPairs(bits), second_bits = SecondOfPairs(bits);
+    alignas(32) uint64_t values[4], widths[4];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(widths),
+                       _mm256_add_epi64(first_bits, second_bits));
+    for (int i = 0; i < 4; ++i) {
+      if (!Get(widths[i], &values[i])) return false;
+    }
+    const __m256i both = _mm256_load_si256(reinterpret_cast<const __m256i*>(values));
+    const __m256i ones = _mm256_set1_epi64x(-1);
+    const __m256i first = _mm256_andnot_si256(_mm256_sllv_epi64(ones, first_bits), both);
+    const __m256i second = _mm256_andnot_si256(_mm256_sllv_epi64(ones, second_bits),
+                                               _mm256_srlv_epi64(both, first_bits));
+    *ranks = _mm256_or_si256(first, _mm256_slli_epi64(second, 32));
     return true;
   }
   // Whether all bytes are used and only zeros fill the last one up.
@@ -194,15 +247,15 @@ size_t TailEncodeVectors(const TailEncodeArgs& args) {
       const CodePart part = FindCodePart(shape, args.split, head, side, args.anchor, args.residual);
       for (int c = 0; c < shape.head_dim; ++c) {
         uint16_t tokens[kPageTokens];
-        int32_t first[kPageTokens], count[kPageTokens];
         GroupPlace::Of(shape, side, head, c, const_cast<std::byte*>(args.page)).Load(tokens);
         const GroupIntervals group(ReadLo(part, c), ReadStep(part, c));
         for (int t = args.first_token / 8 * 8; t < kPageTokens; t += 8) {
-          group.Find(group.CodesOf(LoadWords(tokens + t)), first + t, count + t);
-        }
-        for (int t = args.first_token; t < kPageTokens; ++t) {
-          const int32_t rank = ToOrdered(bf16{tokens[t]}) - first[t];
-          writer.Put(static_cast<uint32_t>(rank), BitsOfRank(count[t]));
+          const __m256i x = LoadWords(tokens + t), coded = CodedTokens(t, args.first_token);
+          __m256i first, count;
+          group.Find(group.CodesOf(x), &first, &count);
+          const __m256i ranks = _mm256_sub_epi32(GroupIntervals::ToOrder(x), first);
+          writer.PutRanks(_mm256_and_si256(ranks, coded),
+                          _mm256_and_si256(BitsOfRanks(count), coded));
         }
       }
     }
@@ -213,15 +266,17 @@ size_t TailEncodeVectors(const TailEncodeArgs& args) {
 // Reads one group's tokens; false as TailDecode.
 bool ReadGroup(const GroupIntervals& group, const uint16_t* codes, int first_token,
                TailReader* reader, uint16_t* tokens) {
-  int32_t first[kPageTokens], count[kPageTokens];
   for (int t = first_token / 8 * 8; t < kPageTokens; t += 8) {
-    group.Find(LoadWords(codes + t), first + t, count + t);
-  }
-  for (int t = first_token; t < kPageTokens; ++t) {
-    uint32_t rank;
-    if (!reader->Get(BitsOfRank(count[t]), &rank)) return false;
-    if (static_cast<int32_t>(rank) >= count[t]) return false;
-    tokens[t] = FromOrdered(static_cast<uint16_t>(first[t] + static_cast<int32_t>(rank))).bits;
+    __m256i first, count, ranks;
+    group.Find(LoadWords(codes + t), &first, &count);
+    const __m256i coded = CodedTokens(t, first_token);
+    if (!reader->GetRanks(_mm256_and_si256(BitsOfRanks(count), coded), &ranks)) return false;
+    const __m256i bad = _mm256_andnot_si256(_mm256_cmpgt_epi32(count, ranks), coded);
+    if (!_mm256_testz_si256(bad, bad)) return false;
+    const __m256i x = GroupIntervals::ToBits(_mm256_add_epi32(first, ranks));
+    const __m128i words =
+        _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(tokens + t), words);
   }
   return true;
 }
