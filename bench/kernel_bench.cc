@@ -46,6 +46,7 @@ absl::StatusOr<KernelReport> RunKernelBench(const KernelBenchOptions& options) {
   KernelBench bench(*kernels, pool, options.seconds_per_row);
   AddGemmRows(bench);
   AddElementwiseRows(bench);
+  AddKvRows(bench);
   return bench.TakeReport();
 }
 

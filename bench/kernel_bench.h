@@ -37,7 +37,7 @@ struct KernelReport {
   std::vector<KernelRow> rows;
 };
 
-// Takes seconds and some 300 MB. An unknown or unsupported tier is an error.
+// Takes seconds and some 500 MB. An unknown or unsupported tier is an error.
 absl::StatusOr<KernelReport> RunKernelBench(const KernelBenchOptions& options);
 
 std::string FormatKernelReport(const KernelReport& report);

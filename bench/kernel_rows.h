@@ -33,5 +33,6 @@ class KernelBench {
 // The rows of one part each.
 void AddGemmRows(KernelBench& bench);
 void AddElementwiseRows(KernelBench& bench);
+void AddKvRows(KernelBench& bench);
 
 }  // namespace lynx::bench
