@@ -54,13 +54,13 @@ std::string FormatKernelReport(const KernelReport& report) {
   std::string text = absl::StrFormat(
       "kernels %s, %d thread(s): memory read %.1f GB/s, multiply-add %.1f GFLOP/s\n", report.tier,
       report.threads, report.read_bytes_per_s / 1e9, report.fma_flops_per_s / 1e9);
-  absl::StrAppendFormat(&text, "%-10s %-26s %12s %18s %18s %7s\n", "kernel", "shape", "us",
+  absl::StrAppendFormat(&text, "%-10s %-30s %12s %18s %18s %7s\n", "kernel", "shape", "us",
                         "measured", "roofline", "%");
   for (const KernelRow& row : report.rows) {
     const bool memory = MemoryBound(report, row);
     const double work = memory ? row.bytes : row.operations;
     const char* unit = memory ? "GB/s" : "GFLOP/s";
-    absl::StrAppendFormat(&text, "%-10s %-26s %12.1f %10.1f %-7s %10.1f %-7s %7.1f\n", row.kernel,
+    absl::StrAppendFormat(&text, "%-10s %-30s %12.1f %10.1f %-7s %10.1f %-7s %7.1f\n", row.kernel,
                           row.shape, row.seconds * 1e6, work / row.seconds / 1e9, unit,
                           work / row.roofline_seconds / 1e9, unit,
                           100 * row.roofline_seconds / row.seconds);

@@ -10,6 +10,7 @@
 #include "kernels/attention_inl.h"
 #include "kernels/cpu/attention_lanes.h"
 #include "kernels/cpu/attention_scratch.h"
+#include "kernels/cpu/page_prefetch.h"
 
 namespace lynx {
 namespace {
@@ -107,8 +108,9 @@ class AttentionBlock {
     std::fill_n(s_.out, queries_ * s_.stride, 0.0f);
     const int64_t end = std::min((split + 1) * kAttentionSplitPages, PageEnd());
     for (int64_t page = std::max(split * kAttentionSplitPages, PageBegin()); page < end; ++page) {
-      if (page + 1 < PageEnd()) PrefetchPage(args_.pages[page + 1]);
+      if (page + 1 < PageEnd()) next_.Start(args_, head_, args_.pages[page + 1]);
       AddPage(page);
+      next_.Finish();
     }
   }
 
@@ -173,26 +175,6 @@ class AttentionBlock {
       AddBf16Page(0, {0, kSinkTokens}, s_.sinks, s_.sinks + key_bytes);
     }
     AddCodePage(page, {page == 0 ? kSinkTokens : 0, kPageTokens}, ref);
-  }
-
-  // Pages lie anywhere, so the hardware does not foresee the next one.
-  void PrefetchPage(const KvPageRef& ref) const {
-    const size_t key_bytes = static_cast<size_t>(d_) * kPageTokens * sizeof(bf16);
-    if (ref.kind == KvPageKind::kBf16) {
-      const std::byte* keys = ref.data + head_ * key_bytes;
-      Prefetch(keys, key_bytes);
-      Prefetch(keys + args_.shape.kv_heads * key_bytes, key_bytes);
-      return;
-    }
-    const size_t heads = static_cast<size_t>(args_.shape.kv_heads);
-    const size_t anchor = AnchorBlockBytes(args_.shape, args_.split) / heads;
-    Prefetch(ref.data + head_ * anchor, anchor);
-    if (ref.kind != KvPageKind::kFull || ref.residual == nullptr) return;
-    const size_t residual = ResidualBlockBytes(args_.shape, args_.split) / heads;
-    Prefetch(ref.residual + head_ * residual, residual);
-  }
-  static void Prefetch(const std::byte* p, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
   }
 
   void FillSinksPage() {
@@ -295,6 +277,7 @@ class AttentionBlock {
     const CodePart part =
         FindCodePart(args_.shape, args_.split, head_, side, ref.data, ref.residual);
     UnpackGroups<S>(part, d_, full ? kCodeBits : part.anchor_bits, s_.step, s_.offset);
+    next_.Step();
     UnpackCodes<S>(part, d_, side, full, s_.codes);
   }
 
@@ -325,6 +308,7 @@ class AttentionBlock {
       constexpr int J = std::min(S::TileVectors(R), kPageTokens / S::kLanes);
       constexpr int kTokens = J * S::kLanes;
       for (int t = all_.begin / kTokens * kTokens; t < all_.end; t += kTokens) {
+        next_.Step();
         F acc[R][J];
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
@@ -351,6 +335,7 @@ class AttentionBlock {
         steps_[i] = {1.0f, 0.0f};
         continue;
       }
+      next_.Step();
       steps_[i] = SoftmaxPage<S>(range_[i], round_weights, scores, &max_[i], &sum_[i]);
     }
   }
@@ -358,6 +343,7 @@ class AttentionBlock {
   template <int R, int J, class Rows>
   void ValueTile(const Rows& rows, TokenRange range, int i, int channel, const float* step,
                  const float* offset) {
+    next_.Step();
     F acc[R][J];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
@@ -404,6 +390,7 @@ class AttentionBlock {
   float max_[kQueryBlock], sum_[kQueryBlock], base_[kQueryBlock];
   SoftmaxStep steps_[kQueryBlock];
   TokenRange range_[kQueryBlock];
+  PagePrefetch next_;
   TokenRange all_;      // union of range_ for the page at hand
   bool mixed_ = false;  // ranges differ
 };

@@ -122,7 +122,8 @@ class BlockUnpacker {
 };
 
 template <class S, int kBits, bool kFull>
-void UnpackPlanes(const SubPlanes& planes, int rows, int lanes, uint8_t* codes) {
+void UnpackPlanes(const SubPlanes& found, int rows, int lanes, uint8_t* codes) {
+  const SubPlanes planes = found;  // which the stores of bytes cannot change
   using Planes = PlaneList<kBits, kFull>;
   using Wide = typename S::Bytes;
   for (int64_t block = 0; block * 8 < rows; ++block) {
