@@ -23,6 +23,7 @@
 //   v_c = chain over pairs of tokens, odd token first, from +0: fma(p_t, v_tc or n_tc, v_c)
 //   code page: v_c = fma(step_c, v_c, f(offset_c * sum))
 //   o_c = fma(o_c, alpha, v_c) + 0
+// The sinks of a code page 0 are read first, as a BF16 page of their own with kSinkTokens tokens.
 // The last + 0 turns -0 into +0; with it a token of weight 0 and a finite value leaves no trace, so
 // that rows which see different tokens may share a loop. Splits start afresh and are merged in
 // order (MergePartial); the output is bf16(o_c / l).
