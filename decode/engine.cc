@@ -113,9 +113,12 @@ void Engine::Post(Mail mail) {
 }
 
 bool Engine::Step() {
+  // Polled before the mail is read: what was told before a session ended is then known when its end
+  // is handled.
+  const std::vector<ReceiverEvent> events = receiver_.PollEvents();
   bool busy = ReadMail();
   busy |= TakeCompletions();
-  busy |= TakeReceiverEvents();
+  busy |= HandleReceiverEvents(events);
   busy |= CheckTimers();
   busy |= RestoreTails();
   busy |= RunPass();

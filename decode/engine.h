@@ -152,11 +152,13 @@ class Engine {
   void OnReady(Request& request);
   void OnFirstToken(Request& request, const v1::FirstToken& first);
   void GrantRawPages(Request& request);
+  bool RawPagesWait() const;
+  void OnPromptLogprobs(Request& request, const v1::PromptLogprobs& logprobs);
   void AttemptFailed(Request& request, const absl::Status& status);
   void CloseAttempt(Request& request);
   void ReleaseKv(Request& request);
   bool TakeCompletions();
-  bool TakeReceiverEvents();
+  bool HandleReceiverEvents(std::span<const ReceiverEvent> events);
   bool CheckTimers();
   bool RestoreTails();
   void AskForMissing(Request& request);
@@ -165,7 +167,8 @@ class Engine {
   // engine_pass.cc: the model's passes.
   bool RunPass();
   bool Advance(Request& request);
-  void AddGroup(Request& request, std::vector<RowGroup>* groups, int64_t* rows);
+  // False: it does not fit into this pass.
+  bool AddGroup(Request& request, std::vector<RowGroup>* groups, int64_t* rows);
   void HandleLogits(std::vector<RowGroup>& groups, int64_t rows);
   void HandleRow(RowGroup& group, int64_t row, const float* logits);
   void FinishGroup(RowGroup& group);

@@ -36,7 +36,7 @@ bool Engine::Advance(Request& request) {
   }
 }
 
-void Engine::AddGroup(Request& request, std::vector<RowGroup>* groups, int64_t* rows) {
+bool Engine::AddGroup(Request& request, std::vector<RowGroup>* groups, int64_t* rows) {
   const Sequence& sequence = request.sequence;
   RowGroup group{.request = &request, .state = sequence.state()};
   if (sequence.state() == State::kVerifying) {
@@ -46,9 +46,10 @@ void Engine::AddGroup(Request& request, std::vector<RowGroup>* groups, int64_t* 
     group.tokens = {sequence.LastToken()};
     group.first_index = sequence.LastIndex();
   }
-  if (*rows + static_cast<int64_t>(group.tokens.size()) > options_.rows_max) return;
+  if (*rows + static_cast<int64_t>(group.tokens.size()) > options_.rows_max) return false;
   *rows += static_cast<int64_t>(group.tokens.size());
   groups->push_back(std::move(group));
+  return true;
 }
 
 bool Engine::RunPass() {
@@ -60,14 +61,19 @@ bool Engine::RunPass() {
   }
   std::vector<RowGroup> groups;
   int64_t rows = 0;
+  const Request* skipped = nullptr;
   for (std::vector<Request*>* list : {&commit, &draft}) {
     auto next = std::find_if(list->begin(), list->end(),
                              [&](const Request* r) { return r->id > last_served_; });
     std::rotate(list->begin(), next, list->end());
-    for (Request* request : *list) AddGroup(*request, &groups, &rows);
+    for (Request* request : *list) {
+      if (!AddGroup(*request, &groups, &rows) && skipped == nullptr) skipped = request;
+    }
   }
   if (groups.empty()) return false;
-  last_served_ = groups.back().request->id;
+  // Who did not fit comes first in the next pass, where it does.
+  last_served_ = skipped != nullptr ? RequestId{static_cast<uint64_t>(skipped->id) - 1}
+                                    : groups.back().request->id;
 
   std::vector<PassRows> pass;
   for (const RowGroup& group : groups) {

@@ -39,6 +39,7 @@ void Engine::StartAttempt(Request& request) {
   request.attempt_open = true;
   request.session.reset();
   request.granted = request.all_sent = request.promote_sent = false;
+  request.next_prompt_logprob = 1;
   request.key = {RandomTransferId(), request.key.epoch + 1};
   attempts_[request.attempt] = &request;
 
@@ -62,17 +63,17 @@ void Engine::OnMessage(Request& request, const v1::PrefillToDecode& message) {
   switch (message.message_case()) {
     case v1::PrefillToDecode::kReady:
       return OnReady(request);
-    case v1::PrefillToDecode::kRawPages: {
+    case v1::PrefillToDecode::kRawPages:
+      if (request.incoming == nullptr) {
+        return AttemptFailed(request, absl::InternalError("raw pages before the grant"));
+      }
       for (const v1::BlockId& page : message.raw_pages().pages()) {
         request.raw_waiting.push_back({page.layer(), BlockKind::kRawPage, page.page()});
       }
+      ++request.raw_messages;
       return GrantRawPages(request);
-    }
-    case v1::PrefillToDecode::kPromptLogprobs: {
-      v1::GenerateEvent event;
-      *event.mutable_prompt_logprobs() = message.prompt_logprobs();
-      return Emit(request, std::move(event));
-    }
+    case v1::PrefillToDecode::kPromptLogprobs:
+      return OnPromptLogprobs(request, message.prompt_logprobs());
     case v1::PrefillToDecode::kFirstToken:
       return OnFirstToken(request, message.first_token());
     case v1::PrefillToDecode::kAllSent:
@@ -82,6 +83,26 @@ void Engine::OnMessage(Request& request, const v1::PrefillToDecode& message) {
     case v1::PrefillToDecode::MESSAGE_NOT_SET:
       return;  // a newer server's message that we do not know
   }
+}
+
+// A second attempt begins anew; what the client has heard is left out, its values are the same.
+void Engine::OnPromptLogprobs(Request& request, const v1::PromptLogprobs& logprobs) {
+  const int64_t first = logprobs.first_position();
+  const int64_t end = first + logprobs.tokens_size();
+  if (first != request.next_prompt_logprob || end > request.prompt_tokens()) {
+    return AttemptFailed(request, absl::InternalError("unexpected prompt log-probabilities"));
+  }
+  request.next_prompt_logprob = end;
+  const int64_t begin = std::max(first, request.prompt_logprobs_sent + 1);
+  if (begin >= end) return;
+  v1::GenerateEvent event;
+  v1::PromptLogprobs* out = event.mutable_prompt_logprobs();
+  out->set_first_position(begin);
+  for (int64_t position = begin; position < end; ++position) {
+    *out->add_tokens() = logprobs.tokens(static_cast<int>(position - first));
+  }
+  request.prompt_logprobs_sent = end - 1;
+  Emit(request, std::move(event));
 }
 
 // The prefill is about to start: all memory now, or "not yet".
@@ -97,8 +118,10 @@ void Engine::OnReady(Request& request) {
                          absl::UnavailableError("no data connection to the prefill server"));
   }
   const int64_t prompt = request.prompt_tokens();
-  request.kv = KvSequence::Create(geometry_, prompt / kPageTokens,
-                                  prompt + request.proto.max_tokens(), &kv_pool_);
+  // Requests that hold memory already, and need a little more, come first.
+  if (!RawPagesWait())
+    request.kv = KvSequence::Create(geometry_, prompt / kPageTokens,
+                                    prompt + request.proto.max_tokens(), &kv_pool_);
   if (request.kv == nullptr) {
     reply.mutable_not_yet();
     return peers_.Send(request.attempt, std::move(reply));
@@ -125,20 +148,34 @@ void Engine::OnFirstToken(Request& request, const v1::FirstToken& first) {
   if (request.sequence.state() == State::kDone) Complete(request);
 }
 
-// Memory for pages that could not be coded: asked for again each step until there is room.
+// Memory for pages that could not be coded: asked for again each step until there is room. If
+// nobody else can give memory back, there never will be.
 void Engine::GrantRawPages(Request& request) {
   if (request.raw_waiting.empty() || request.incoming == nullptr) return;
   absl::StatusOr<IncomingKv::RawPlan> plan = request.incoming->AddRawPages(request.raw_waiting);
-  if (absl::IsResourceExhausted(plan.status())) return;
+  if (absl::IsResourceExhausted(plan.status())) {
+    const bool others = std::any_of(requests_.begin(), requests_.end(), [](const auto& entry) {
+      return entry.second->kv != nullptr && entry.second->raw_waiting.empty();
+    });
+    if (!others && quarantine_.empty()) AttemptFailed(request, plan.status());
+    return;
+  }
   absl::Status status = plan.status();
   if (status.ok()) status = receiver_.Excuse(request.key, plan->excused);
   if (status.ok()) status = receiver_.AddGrant(request.key, std::move(plan->grants));
   if (!status.ok()) return AttemptFailed(request, status);
   request.raw_waiting.clear();
-  v1::DecodeToPrefill reply;
-  reply.mutable_raw_grant();
-  peers_.Send(request.attempt, std::move(reply));
+  for (; request.raw_messages > 0; --request.raw_messages) {
+    v1::DecodeToPrefill reply;
+    reply.mutable_raw_grant();
+    peers_.Send(request.attempt, std::move(reply));
+  }
   if (request.incoming->target_complete()) KvComplete(request);
+}
+
+bool Engine::RawPagesWait() const {
+  return std::any_of(requests_.begin(), requests_.end(),
+                     [](const auto& entry) { return !entry.second->raw_waiting.empty(); });
 }
 
 void Engine::AttemptFailed(Request& request, const absl::Status& status) {
@@ -168,6 +205,7 @@ void Engine::ReleaseKv(Request& request) {
   }
   request.granted = false;
   request.raw_waiting.clear();
+  request.raw_messages = 0;
   // `incoming` stays for its byte counts; it is not used any more without `kv`.
   if (!request.removed) request.incoming.reset();
   request.kv.reset();
@@ -205,8 +243,7 @@ void Engine::KvComplete(Request& request) {
   request.all_sent = false;
 }
 
-bool Engine::TakeReceiverEvents() {
-  const std::vector<ReceiverEvent> events = receiver_.PollEvents();
+bool Engine::HandleReceiverEvents(std::span<const ReceiverEvent> events) {
   for (const ReceiverEvent& event : events) {
     if (event.type == ReceiverEvent::Type::kMemorySafe) {
       quarantine_.erase(event.transfer);
@@ -218,8 +255,10 @@ bool Engine::TakeReceiverEvents() {
       lost_sessions_.insert(event.session);
       if (lost_sessions_.size() > kLostSessionsKept) lost_sessions_.erase(lost_sessions_.begin());
       for (auto& [id, request] : requests_) {
-        if (request->removed || !request->attempt_open || request->session != event.session)
+        if (request->removed || !request->attempt_open || request->first_token_only() ||
+            request->session != event.session) {
           continue;
+        }
         AttemptFailed(*request, absl::UnavailableError(absl::StrCat(
                                     "the data connection was lost: ", event.status.message())));
       }

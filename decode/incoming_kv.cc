@@ -128,6 +128,9 @@ absl::StatusOr<IncomingKv::RawPlan> IncomingKv::AddRawPages(std::span<const Bloc
     }
   }
   RawPlan plan;
+  if (!kv_->HasRoomForRaw(static_cast<int64_t>(pages.size()))) {
+    return absl::ResourceExhaustedError("no room for pages that could not be coded");
+  }
   for (const BlockId& id : pages) {
     if (!kv_->MakeRaw(static_cast<int>(id.layer), id.page)) {
       return absl::ResourceExhaustedError("no room for a page that could not be coded");

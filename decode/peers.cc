@@ -278,6 +278,8 @@ bool Peers::MayRejoin(Attempt& attempt, const absl::Status& status) {
     std::optional<Session>& session = attempt.peer->session;
     if (session && session->id == useless) session.reset();
   }
+  // The attempt outlives this session: its end must not be taken for the attempt's.
+  engine_->OnAttemptStarted(attempt.id, SessionId{});
   data_.CloseSession(useless);
   return !std::exchange(attempt.rejoined, true);
 }

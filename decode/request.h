@@ -51,6 +51,9 @@ struct Request {
   bool all_sent = false;  // the prefill has offered every block
   bool promote_sent = false;
   Nanos last_arrival{0};             // of a block, or of our last question for missing ones
+  int64_t next_prompt_logprob = 1;   // position that this attempt tells next
+  int64_t prompt_logprobs_sent = 0;  // last position that the client was told, by whichever attempt
+  int raw_messages = 0;              // lists of raw pages in raw_waiting: each wants a grant
   std::vector<BlockId> raw_waiting;  // raw pages that there was no room for yet
 
   std::unique_ptr<KvSequence> kv;

@@ -107,6 +107,11 @@ std::byte* KvSequence::ResidualBlock(int layer, int64_t page) {
 std::byte* KvSequence::Bf16Page(int layer, int64_t page) { return bf16_[Index(layer, page)].data; }
 std::byte* KvSequence::SinksBlock(int layer) { return sinks_[layer].data; }
 
+bool KvSequence::HasRoomForRaw(int64_t pages) const {
+  if (geometry_.has_bf16_pages()) return true;
+  return pool_->HasRoom(pages * KvPool::RoundUp(Bf16PageBytes(geometry_.shape)));
+}
+
 bool KvSequence::MakeRaw(int layer, int64_t page) {
   const size_t i = Index(layer, page);
   LYNX_CHECK(page < code_pages_);

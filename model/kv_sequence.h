@@ -82,6 +82,8 @@ class KvSequence {
   // First token of a code page's groups: kSinkTokens on page 0.
   static int FirstToken(int64_t page) { return page == 0 ? kSinkTokens : 0; }
 
+  // Whether MakeRaw can be had for so many pages.
+  bool HasRoomForRaw(int64_t pages) const;
   // Gives a page that could not be coded a BF16 page of its own; false if the pool has no room.
   // Both views read it from now on.
   bool MakeRaw(int layer, int64_t page);

@@ -113,7 +113,13 @@ bool Engine::Step() {
 }
 
 bool Engine::ReadMail() {
-  bool any = false;
+  // Taken first: whoever cancels a run has submitted it before, so its letter is read below.
+  std::vector<std::pair<RunId, absl::Status>> cancelled;
+  {
+    absl::MutexLock lock(&cancelled_mu_);
+    cancelled.swap(cancelled_);
+  }
+  bool any = !cancelled.empty();
   while (std::optional<Mail> mail = mail_.TryPop()) {
     any = true;
     if (mail->submitted != nullptr) {
@@ -123,13 +129,8 @@ bool Engine::ReadMail() {
     auto it = runs_.find(mail->run);
     if (it != runs_.end()) OnMessage(*it->second, mail->message);
   }
-  std::vector<std::pair<RunId, absl::Status>> cancelled;
-  {
-    absl::MutexLock lock(&cancelled_mu_);
-    cancelled.swap(cancelled_);
-  }
   for (const auto& [run, why] : cancelled) Finish(run, why);
-  return any || !cancelled.empty();
+  return any;
 }
 
 void Engine::OnMessage(Run& run, const v1::DecodeToPrefill& message) {
@@ -161,20 +162,24 @@ void Engine::OnGrant(Run& run) {
   if (run.phase != Phase::kAsked) return;
   run.phase = Phase::kComputing;
   if (!run.request.transfer_kv()) return;
+  if (awaiting_release_.contains(run.key)) {
+    return Finish(run.id, absl::AlreadyExistsError("this transfer id is in use"));
+  }
   absl::Status status = sender_.Begin(run.key, run.session);
   if (status.ok()) status = sender_.Granted(run.key);
   run.transfer_begun = status.ok();
   if (!status.ok()) Finish(run.id, Annotate(status, "cannot begin the transfer"));
 }
 
+// One grant for each list of raw pages that was told, in order.
 void Engine::OnRawGrant(Run& run) {
+  if (run.raw_told.empty() || !run.transfer_begun) return;
   std::vector<BlockData> blocks;
-  for (const BlockId& id : run.raw_told) {
+  for (const BlockId& id : run.raw_told.front()) {
     absl::StatusOr<BlockData> block = FindBlock(run, id);
     if (block.ok()) blocks.push_back(*block);
   }
-  run.raw_told.clear();
-  if (blocks.empty() || !run.transfer_begun) return;
+  run.raw_told.pop_front();
   absl::Status status = sender_.Offer(run.key, blocks);
   if (!status.ok()) Finish(run.id, Annotate(status, "cannot send raw pages"));
 }
@@ -289,7 +294,7 @@ void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
       page->set_layer(id.layer);
       page->set_page(id.page);
     }
-    run.raw_told.insert(run.raw_told.end(), run.raw_pages.begin(), run.raw_pages.end());
+    run.raw_told.push_back(std::move(run.raw_pages));
     run.raw_pages.clear();
     sink_.OnMessage(run.id, std::move(message));
   }

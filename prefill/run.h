@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -47,7 +48,7 @@ struct Run {
   std::vector<std::vector<std::byte>> tails;  // [layers * full pages]; empty if there is no Tail
   std::vector<std::byte> partial;             // [layers, prompt_tokens % 64 packed tokens]
   std::vector<BlockId> raw_pages;             // kRawPage blocks that wait for their grant
-  std::vector<BlockId> raw_told;              // those that were already asked for
+  std::deque<std::vector<BlockId>> raw_told;  // lists that were asked for, and not granted yet
 
   int64_t prompt_tokens() const { return request.prompt_size(); }
   int64_t full_pages() const { return prompt_tokens() / kPageTokens; }

@@ -9,6 +9,7 @@ namespace {
 FrameHeader Sample() {
   FrameHeader h{.stream = Stream::kResidual,
                 .kind = BlockKind::kResidualPage,
+                .transfer = {},
                 .layer = 29,
                 .first_page = 70000,
                 .page_count = 3,

@@ -129,7 +129,7 @@ SimLinkOptions Faulty(uint64_t seed) {
   auto chance = [&](double max) {
     return random() % 3 == 0 ? 0.0 : std::uniform_real_distribution<double>(0, max)(random);
   };
-  SimLinkOptions link{.seed = seed};
+  SimLinkOptions link{.faults = {}, .seed = seed};
   link.bytes_per_s = random() % 4 == 0 ? 0 : 100'000 + random() % 5'000'000;
   link.delay = Nanos(random() % 30'000'000);
   link.faults = {.lose = chance(0.3),
@@ -219,7 +219,7 @@ TEST_CASE("a transfer cancelled at any moment leaves its memory alone", "[sim_li
 
 // Bytes over a clean link take exactly their time, and the Anchor comes first.
 TEST_CASE("a clean link carries a transfer at its own rate", "[sim_link]") {
-  SimLinkOptions link{.bytes_per_s = 2'500'000, .delay = milliseconds(10)};
+  SimLinkOptions link{.bytes_per_s = 2'500'000, .delay = milliseconds(10), .faults = {}};
   Pair pair(1, link);
   pair.faulty_ = false;
   WorldShape shape{
@@ -234,7 +234,7 @@ TEST_CASE("a clean link carries a transfer at its own rate", "[sim_link]") {
 }
 
 TEST_CASE("an anchor offered while residuals flow starts within ten milliseconds", "[sim_link]") {
-  SimLinkOptions link{.bytes_per_s = 2'500'000};
+  SimLinkOptions link{.bytes_per_s = 2'500'000, .faults = {}};
   Pair pair(1, link);
   pair.faulty_ = false;
   WorldShape shape{
