@@ -14,7 +14,8 @@ fail() {
 }
 
 cleanup() {
-  [[ -n $up_pid ]] && kill -9 "$up_pid" 2>/dev/null  # takes its children along
+  # Takes its children along; it may be gone already.
+  [[ -z $up_pid ]] || kill -9 "$up_pid" 2>/dev/null || true
   rm -rf "$work"
 }
 trap cleanup EXIT

@@ -205,7 +205,10 @@ TEST_CASE("frames hold consecutive pages of one layer and kind and length", "[se
   b.Offer(1, BlockKind::kAnchorPage, 1, 1, 100, 6);
   b.Offer(1, BlockKind::kTailPage, 0, 2, 100);
   std::string sent;
-  for (int i = 0; i < 7; ++i) absl::StrAppend(&sent, b.Send(), "x", b.last_pages, " ");
+  for (int i = 0; i < 7; ++i) {
+    const std::string frame = b.Send();  // sets last_pages
+    absl::StrAppend(&sent, frame, "x", b.last_pages, " ");
+  }
   CHECK(sent == "1A0.0x2 1A0.3x2 1A0.5x1 1A0.6x1 1A1.6x1 1T0.0x1 1T0.1x1 ");
 }
 
