@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tests/fuzz/run.sh SECONDS BUILD_DIR [NAME...]: runs every fuzz target (or those named) so long, one on
 # each core, starting from the kept corpus. Prints a line for each and fails if any crashed, leaked or
-# hung; the input that did it stays in BUILD_DIR/fuzz-findings.
+# hung; the input that did it stays in BUILD_DIR/fuzz-findings. 0 seconds: the corpus alone.
 set -euo pipefail
 if [[ $# -lt 2 ]]; then
   echo "usage: tests/fuzz/run.sh SECONDS BUILD_DIR [NAME...]" >&2
@@ -20,7 +20,9 @@ run_one() {
   mkdir -p "$work/$name"
   # The corpus grows while fuzzing: in a copy, so that the checkout stays as it is.
   cp "$here/corpus/$name"/* "$work/$name/"
-  if "$program" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
+  local limit="-max_total_time=$seconds"
+  ((seconds > 0)) || limit=-runs=0
+  if "$program" "$limit" -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
       -max_len=65536 -print_final_stats=1 -artifact_prefix="$build/fuzz-findings/$name-" \
       "$work/$name" > "$log" 2>&1; then
     awk -v name="$name" '/^stat::number_of_executed_units/ {runs = $2} / cov: / {line = $0}
