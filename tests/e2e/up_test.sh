@@ -80,7 +80,7 @@ PY
 
 # The prefill process dies while a prompt's KV is on its way.
 prompt=$(printf 'the quick brown fox %.0s' {1..150})
-python3 -c 'import json, sys; print(json.dumps({"model": sys.argv[1], "prompt": sys.argv[2], "max_tokens": 8, "ignore_eos": True, "stream": True}))' \
+python3 -c 'import json, sys; print(json.dumps({"model": sys.argv[1], "prompt": sys.argv[2], "max_tokens": 8, "temperature": 0, "ignore_eos": True, "stream": True}))' \
   "$name" "$prompt" >"$work/long"
 curl -sS --no-buffer --max-time 60 -H 'Content-Type: application/json' "$url/completions" -d "@$work/long" >"$work/broken" 2>&1 &
 curl_pid=$!
