@@ -204,8 +204,8 @@ class Engine {
   RequestId last_served_{};  // where the next pass begins, if not all fit into one
 
   absl::Mutex mail_mu_;
-  // Not bounded by itself: at most queue_limit requests are open, and what their attempts may send
-  // is bounded by the protocol and by gRPC's flow control.
+  // Has no limit of its own: at most queue_limit requests are open, and an honest prefill sends few
+  // messages for each. One that floods is not held back.
   std::vector<Mail> mail_ ABSL_GUARDED_BY(mail_mu_);
 
   std::map<RequestId, std::unique_ptr<Request>> requests_;  // in order of arrival
