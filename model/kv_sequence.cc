@@ -47,10 +47,13 @@ KvSequence::KvSequence(const KvGeometry& geometry, int64_t code_pages, int64_t t
 
 KvSequence::~KvSequence() {
   for (std::vector<Block>* blocks : {&anchor_, &residual_, &bf16_, &sinks_}) {
-    for (Block& b : *blocks) {
-      if (b.data != nullptr) pool_->Free(b.data, b.bytes);
-    }
+    for (Block& b : *blocks) Free(&b);
   }
+}
+
+void KvSequence::Free(Block* block) {
+  if (block->data != nullptr) pool_->Free(block->data, block->bytes);
+  *block = {};
 }
 
 bool KvSequence::Allocate(size_t bytes, Block* block) {
@@ -124,7 +127,9 @@ bool KvSequence::MakeRaw(int layer, int64_t page) {
 void KvSequence::MarkRestored(int layer, int64_t page) {
   const size_t i = Index(layer, page);
   LYNX_CHECK(geometry_.target == KvTarget::kBf16 && bf16_[i].data != nullptr);
-  target_view_[i] = {KvPageKind::kBf16, bf16_[i].data, nullptr};
+  draft_view_[i] = target_view_[i] = {KvPageKind::kBf16, bf16_[i].data, nullptr};
+  Free(&anchor_[i]);
+  Free(&residual_[i]);
 }
 
 }  // namespace lynx

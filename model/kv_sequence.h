@@ -2,9 +2,9 @@
 // reads them.
 //
 // Positions [0, code_pages * 64) are the prompt's full pages, held as target code (Anchor and
-// Residual blocks; with the bf16 target also as BF16 pages, restored by the Tail). Everything
-// behind them (the prompt's partial last page, generated tokens) is BF16. A sequence with
-// code_pages == 0 is all BF16: a prefill, or the code-free reference.
+// Residual blocks; with the bf16 target also as BF16 pages, restored by the Tail, which alone
+// stay). Everything behind them (the prompt's partial last page, generated tokens) is BF16. A
+// sequence with code_pages == 0 is all BF16: a prefill, or the code-free reference.
 //
 // Thread: the engine thread, but for the bytes of granted blocks, which the data plane writes until
 // they are taken over. Memory comes from the pool all at once or not at all.
@@ -74,8 +74,8 @@ class KvSequence {
   const std::byte* Sinks(int layer) const;
 
   // Blocks to be written. Page indices count from position 0.
-  std::byte* AnchorBlock(int layer, int64_t page);    // page < code_pages, has_code
-  std::byte* ResidualBlock(int layer, int64_t page);  // page < code_pages, has_residual
+  std::byte* AnchorBlock(int layer, int64_t page);    // page < code_pages, has_code, not restored
+  std::byte* ResidualBlock(int layer, int64_t page);  // page < code_pages, has_residual, likewise
   std::byte* Bf16Page(int layer, int64_t page);  // page >= code_pages, or has_bf16_pages, or raw
   std::byte* SinksBlock(int layer);
 
@@ -88,8 +88,9 @@ class KvSequence {
   // Both views read it from now on.
   bool MakeRaw(int layer, int64_t page);
 
-  // With the bf16 target: the page's BF16 form is complete, and the target view reads it.
-  // (The views of the other targets never change.)
+  // With the bf16 target: the page's BF16 form is complete. Both views read it from now on, and the
+  // page's Anchor and Residual go back to the pool: nothing may read or write them any more. (The
+  // views of the other targets never change.)
   void MarkRestored(int layer, int64_t page);
 
  private:
@@ -100,6 +101,7 @@ class KvSequence {
   KvSequence(const KvGeometry& geometry, int64_t code_pages, int64_t total_tokens, KvPool* pool);
   bool AllocateAll();
   bool Allocate(size_t bytes, Block* block);
+  void Free(Block* block);
   size_t Index(int layer, int64_t page) const { return static_cast<size_t>(layer * pages_ + page); }
 
   const KvGeometry geometry_;

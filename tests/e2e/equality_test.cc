@@ -110,4 +110,36 @@ TEST_CASE("requests wait for memory and all of them end") {
   CHECK(never.status.code() == absl::StatusCode::kInvalidArgument);
 }
 
+TEST_CASE("bf16: a request is let in where another's planes were") {
+  PairFixture fixture(kModels[0]);
+  Case c{.target = KvTarget::kBf16, .link_bytes_per_s = 5'000'000};
+  const KvGeometry bf16 = *MakeKvGeometry(fixture.model().config, c.target, c.split);
+  const KvGeometry whole = *MakeKvGeometry(fixture.model().config, KvTarget::kBf16Whole, c.split);
+  const v1::GenerateRequest large = fixture.Request(fixture.Prompt(640, 1), 200);
+  const v1::GenerateRequest small = fixture.Request(fixture.Prompt(70, 2), 8);
+  const size_t large_bytes = KvSequence::BytesNeeded(bf16, 10, 840);
+  const size_t small_bytes = KvSequence::BytesNeeded(bf16, 1, 78);
+  const size_t sink_bytes =
+      bf16.layers * KvPool::RoundUp(kSinkTokens * PackedTokenBytes(bf16.shape));
+  const size_t restored_bytes = KvSequence::BytesNeeded(whole, 10, 840) + sink_bytes;
+  REQUIRE(restored_bytes + small_bytes < large_bytes + small_bytes / 2);
+  c.decode_kv_budget_bytes = large_bytes + small_bytes / 2;
+  std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
+  const Collected& first = pair->Submit(large);
+  REQUIRE(pair->Run(10).ok());
+  const Collected& second = pair->Submit(small);
+  size_t least = SIZE_MAX;  // held while the first is decoding and the second is not there
+  while (!second.done) {
+    REQUIRE(pair->Run(1).ok());
+    const decode::EngineStats stats = pair->decode_stats();
+    CHECK(stats.kv_used_bytes <= c.decode_kv_budget_bytes);
+    if (stats.running == 1) least = std::min(least, stats.kv_used_bytes);
+  }
+  CHECK(least == restored_bytes);
+  CHECK_FALSE(first.done);  // else it was admitted into the first one's own memory
+  REQUIRE(pair->Run().ok());
+  RequireEqual(first, fixture.Reference(large, c));
+  RequireEqual(second, fixture.Reference(small, c));
+}
+
 }  // namespace lynx

@@ -21,6 +21,7 @@ struct Case {
   SimFaults faults{};
   uint64_t fault_seed = 1;
   size_t kv_budget_bytes = size_t{1} << 30;
+  size_t decode_kv_budget_bytes = 0;  // 0: as kv_budget_bytes
 };
 
 class PairFixture {
@@ -87,7 +88,8 @@ class PairFixture {
     options.decode.target = c.target;
     options.decode.split = c.split;
     options.decode.max_draft_tokens = c.max_draft_tokens;
-    options.decode.kv_budget_bytes = c.kv_budget_bytes;
+    options.decode.kv_budget_bytes =
+        c.decode_kv_budget_bytes > 0 ? c.decode_kv_budget_bytes : c.kv_budget_bytes;
     options.link.bytes_per_s = c.link_bytes_per_s;
     options.link.faults = c.faults;
     options.link.seed = c.fault_seed;
