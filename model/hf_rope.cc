@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <string>
 
 #include "model/quoted.h"
@@ -42,13 +43,61 @@ absl::Status ReadLinear(const JsonFields& scaling, ModelConfig* config) {
   return absl::OkStatus();
 }
 
-absl::Status ReadLlama3(const JsonFields& scaling, ModelConfig* config) {
-  RopeConfig& rope = config->rope;
-  rope.scaling = RopeScaling::kLlama3;
-  ASSIGN_OR_RETURN(rope.factor, scaling.Float("factor"));
-  ASSIGN_OR_RETURN(rope.low_freq_factor, scaling.Float("low_freq_factor"));
-  ASSIGN_OR_RETURN(rope.high_freq_factor, scaling.Float("high_freq_factor"));
-  ASSIGN_OR_RETURN(rope.original_context, scaling.Int("original_max_position_embeddings"));
+struct Llama3Scaling {
+  double factor = 0;
+  double low_freq_factor = 0;   // turns over the original context below which a wave is divided
+  double high_freq_factor = 0;  // and above which it is left alone
+  int64_t original_context = 0;
+};
+
+absl::StatusOr<Llama3Scaling> ReadLlama3(const JsonFields& fields) {
+  Llama3Scaling s;
+  ASSIGN_OR_RETURN(s.factor, fields.Float("factor"));
+  ASSIGN_OR_RETURN(s.low_freq_factor, fields.Float("low_freq_factor"));
+  ASSIGN_OR_RETURN(s.high_freq_factor, fields.Float("high_freq_factor"));
+  ASSIGN_OR_RETURN(s.original_context, fields.Int("original_max_position_embeddings"));
+  if (s.original_context < 1 || s.original_context > (1 << 30)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the RoPE scaling's original context is ", s.original_context));
+  }
+  if (s.low_freq_factor <= 0 || s.high_freq_factor <= s.low_freq_factor) {
+    return absl::InvalidArgumentError(absl::StrCat("the RoPE scaling's frequency factors are ",
+                                                   s.low_freq_factor, " and ", s.high_freq_factor));
+  }
+  return s;
+}
+
+// GGUF files hold these divisors ready-made (tensor rope_freqs.weight). Their converter computes
+// them with PyTorch in float32, where a number divided by a tensor is the tensor's reciprocal times
+// the number: the same steps here, so that both formats of a model have the same bits.
+std::vector<float> Llama3Divisors(double theta, int64_t head_dim, const Llama3Scaling& s) {
+  const auto context = static_cast<float>(s.original_context);
+  const auto factor = static_cast<float>(s.factor);
+  const auto low = static_cast<float>(s.low_freq_factor);
+  const auto band = static_cast<float>(s.high_freq_factor - s.low_freq_factor);
+  const auto longest = static_cast<float>(s.original_context / s.low_freq_factor);
+  const auto shortest = static_cast<float>(s.original_context / s.high_freq_factor);
+  std::vector<float> divisors;
+  for (int64_t i = 0; i < head_dim; i += 2) {
+    const float exponent = static_cast<float>(i) / static_cast<float>(head_dim);
+    const float frequency = 1 / static_cast<float>(std::pow(theta, double{exponent}));
+    const float wavelength = (1 / frequency) * static_cast<float>(2 * std::numbers::pi);
+    if (wavelength < shortest) {
+      divisors.push_back(1);
+    } else if (wavelength > longest) {
+      divisors.push_back(factor);
+    } else {
+      const float smooth = ((1 / wavelength) * context - low) / band;
+      divisors.push_back(1 / ((1 - smooth) / factor + smooth));
+    }
+  }
+  return divisors;
+}
+
+absl::Status ScaleLlama3(const JsonFields& fields, ModelConfig* config) {
+  ASSIGN_OR_RETURN(const Llama3Scaling scaling, ReadLlama3(fields));
+  RETURN_IF_ERROR(ValidateModelConfig(*config));  // its sizes are as in the file so far
+  config->rope.frequency_divisors = Llama3Divisors(config->rope.theta, config->head_dim, scaling);
   return absl::OkStatus();
 }
 
@@ -84,7 +133,7 @@ absl::Status ReadHfRope(const JsonFields& fields, ModelConfig* config) {
     ASSIGN_OR_RETURN(rotated, scaling.FloatOr("partial_rotary_factor", rotated));
     ASSIGN_OR_RETURN(type, ScalingType(scaling));
     if (type == "linear") RETURN_IF_ERROR(ReadLinear(scaling, config));
-    if (type == "llama3") RETURN_IF_ERROR(ReadLlama3(scaling, config));
+    if (type == "llama3") RETURN_IF_ERROR(ScaleLlama3(scaling, config));
     if (type == "yarn") RETURN_IF_ERROR(ReadYarn(scaling, config));
   }
   if (rotated != 1.0) {

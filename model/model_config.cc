@@ -40,17 +40,10 @@ absl::Status CheckRope(const ModelConfig& c) {
     return absl::InvalidArgumentError(absl::StrCat("the RoPE base is ", rope.theta));
   if (!FinitePositive(rope.factor))
     return absl::InvalidArgumentError(absl::StrCat("the RoPE scaling factor is ", rope.factor));
-  bool needs_original = rope.scaling == RopeScaling::kLlama3 || rope.scaling == RopeScaling::kYarn;
-  if (needs_original && (rope.original_context < 1 || rope.original_context > (1 << 30))) {
+  if (rope.scaling == RopeScaling::kYarn &&
+      (rope.original_context < 1 || rope.original_context > (1 << 30))) {
     return absl::InvalidArgumentError(
         absl::StrCat("the RoPE scaling's original context is ", rope.original_context));
-  }
-  if (rope.scaling == RopeScaling::kLlama3 &&
-      !(FinitePositive(rope.low_freq_factor) && std::isfinite(rope.high_freq_factor) &&
-        rope.high_freq_factor > rope.low_freq_factor)) {
-    return absl::InvalidArgumentError(absl::StrCat("the RoPE scaling's frequency factors are ",
-                                                   rope.low_freq_factor, " and ",
-                                                   rope.high_freq_factor));
   }
   if (rope.scaling == RopeScaling::kYarn &&
       !(FinitePositive(rope.beta_fast) && FinitePositive(rope.beta_slow) &&

@@ -13,19 +13,17 @@ namespace lynx {
 enum class Architecture { kLlama, kQwen2 };
 std::string_view ArchitectureName(Architecture architecture);  // "llama", "qwen2"
 
-enum class RopeScaling { kNone, kLinear, kLlama3, kYarn };
+enum class RopeScaling { kNone, kLinear, kYarn };
 
 struct RopeConfig {
   double theta = 10000.0;
   RopeScaling scaling = RopeScaling::kNone;
-  double factor = 1.0;                       // linear, llama3, yarn
-  int64_t original_context = 0;              // llama3, yarn
-  double low_freq_factor = 1.0;              // llama3
-  double high_freq_factor = 4.0;             // llama3
+  double factor = 1.0;                       // linear, yarn
+  int64_t original_context = 0;              // yarn
   double beta_fast = 32.0, beta_slow = 1.0;  // yarn
   double attention_factor = 0.0;             // yarn; 0: 0.1 * ln(factor) + 1
-  // Divisors of the head_dim / 2 inverse frequencies, if the file holds them ready-made (then
-  // `scaling` is kNone: GGUF keeps llama3's scaling so); else empty.
+  // Divisors of the head_dim / 2 inverse frequencies: llama3's scaling, in the form in which GGUF
+  // keeps it (then `scaling` is kNone); else empty.
   std::vector<float> frequency_divisors;
 };
 

@@ -9,18 +9,6 @@
 namespace lynx {
 namespace {
 
-// "llama3": low frequencies are divided by the factor, high ones left alone, those between are
-// interpolated (transformers, _compute_llama3_parameters).
-double ScaleLlama3(double inverse_frequency, const RopeConfig& rope) {
-  const double wavelength = 2 * std::numbers::pi / inverse_frequency;
-  const double turns = rope.original_context / wavelength;  // over the original context
-  if (turns < rope.low_freq_factor) return inverse_frequency / rope.factor;
-  if (turns > rope.high_freq_factor) return inverse_frequency;
-  const double smooth =
-      (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-  return (1 - smooth) * inverse_frequency / rope.factor + smooth * inverse_frequency;
-}
-
 // The dimension whose wave turns `turns` times over the original context (YaRN, arXiv 2309.00071,
 // section 3.2).
 double YarnDimension(double turns, int64_t dim, const RopeConfig& rope) {
@@ -53,9 +41,6 @@ Rope::Rope(const ModelConfig& config) : inverse_frequencies_(config.head_dim / 2
       break;
     case RopeScaling::kLinear:
       for (double& f : inverse_frequencies_) f /= rope.factor;
-      break;
-    case RopeScaling::kLlama3:
-      for (double& f : inverse_frequencies_) f = ScaleLlama3(f, rope);
       break;
     case RopeScaling::kYarn:
       ScaleYarn(inverse_frequencies_, config.head_dim, rope);

@@ -12,7 +12,7 @@ namespace lynx {
 namespace {
 
 // Raise it when the meaning of a hashed field, or the order, changes.
-constexpr uint32_t kHashVersion = 1;
+constexpr uint32_t kHashVersion = 2;
 
 }  // namespace
 
@@ -43,14 +43,8 @@ WeightsHasher::WeightsHasher(const ModelConfig& c) : state_(XXH3_createState()) 
                               c.rope.original_context,
                               static_cast<int64_t>(c.rope.frequency_divisors.size())};
   AddBytes(integers, sizeof(integers));
-  const double reals[] = {c.rms_eps,
-                          c.rope.theta,
-                          c.rope.factor,
-                          c.rope.low_freq_factor,
-                          c.rope.high_freq_factor,
-                          c.rope.beta_fast,
-                          c.rope.beta_slow,
-                          c.rope.attention_factor};
+  const double reals[] = {c.rms_eps,        c.rope.theta,     c.rope.factor,
+                          c.rope.beta_fast, c.rope.beta_slow, c.rope.attention_factor};
   AddBytes(reals, sizeof(reals));
   Add(std::span<const float>(c.rope.frequency_divisors));
 }

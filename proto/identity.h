@@ -13,7 +13,7 @@ namespace lynx {
 
 // Raised with every change that alters a bit of any result: arithmetic, code, sampling. Kernel
 // tiers are not part of it, because they give the same bits.
-inline constexpr char kArithmeticVersion[] = "1";
+inline constexpr char kArithmeticVersion[] = "2";
 
 v1::Identity MakeIdentity(const ModelConfig& config, const WeightsHash& weights, KvTarget target);
 

@@ -1,8 +1,11 @@
 // Configs out of config.json and GGUF metadata.
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstring>
 
 #include "model/gguf_config.h"
 #include "model/hf_config.h"
+#include "model/weights_hash.h"
 #include "tests/model/gguf_builder.h"
 #include "tests/model/temp_folder.h"
 
@@ -72,10 +75,9 @@ TEST_CASE("config.json: RoPE scaling in every spelling") {
         R"("rope_parameters":{"rope_theta":500000.0,"rope_type":"llama3",)" + llama3 + "}"}) {
     auto config = FromJson("LlamaForCausalLM", spelling);
     REQUIRE(config.ok());
-    CHECK(config->rope.scaling == RopeScaling::kLlama3);
-    CHECK((config->rope.theta == 500000.0 && config->rope.factor == 8));
-    CHECK((config->rope.low_freq_factor == 1 && config->rope.high_freq_factor == 4));
-    CHECK((config->rope.original_context == 1024 && config->max_context == 4096));
+    CHECK(config->rope.scaling == RopeScaling::kNone);
+    CHECK((config->rope.theta == 500000.0 && config->max_context == 4096));
+    CHECK(config->rope.frequency_divisors.size() == 8);
   }
 
   auto yarn = FromJson(
@@ -151,6 +153,78 @@ absl::StatusOr<ModelConfig> FromGguf(const GgufBuilder& b, size_t data_bytes = 0
   auto file = GgufFile::Parse(AsBytes(bytes));
   REQUIRE(file.ok());
   return ConfigFromGguf(*file);
+}
+
+// Head sizes and factors of Llama 3.2 1B, Llama 3.1 8B, and one with another base. The divisors are
+// what llama.cpp's converter writes: its lines, run by PyTorch 1.13.
+struct Llama3Case {
+  double theta;
+  int head_dim;
+  float factor;
+  size_t untouched;            // so many divisors of 1 first
+  std::vector<float> between;  // then these, then the factor
+};
+const Llama3Case kLlama3Cases[] = {
+    {500000, 64, 32, 15, {0x1.a6bd84p+0f, 0x1.a568dep+1f, 0x1.3555dcp+3f}},
+    {500000,
+     128,
+     8,
+     29,
+     {0x1.351daap+0f, 0x1.8dac94p+0f, 0x1.035e3ap+1f, 0x1.58e65cp+1f, 0x1.d7959cp+1f,
+      0x1.50780cp+2f}},
+    {10000, 64, 8, 21, {0x1.5c3fd2p+0f, 0x1.f6631ep+0f, 0x1.77fcbap+1f, 0x1.2b9d68p+2f}},
+};
+
+TEST_CASE("llama3's RoPE scaling is the same, bit for bit, from config.json and from GGUF") {
+  for (const Llama3Case& c : kLlama3Cases) {
+    std::vector<float> divisors(c.head_dim / 2, c.factor);
+    std::fill_n(divisors.begin(), c.untouched, 1.0f);
+    std::copy(c.between.begin(), c.between.end(), divisors.begin() + c.untouched);
+
+    const auto hf =
+        FromJson("LlamaForCausalLM",
+                 absl::StrCat(R"("rms_norm_eps":1e-5,"head_dim":)", c.head_dim, R"(,"rope_theta":)",
+                              c.theta, R"(,"rope_scaling":{"rope_type":"llama3","factor":)",
+                              c.factor, R"(,"low_freq_factor":1.0,"high_freq_factor":4.0,)",
+                              R"("original_max_position_embeddings":8192})"));
+    REQUIRE(hf.ok());
+    CHECK(hf->rope.frequency_divisors == divisors);
+
+    const auto size = static_cast<uint32_t>(c.head_dim);
+    const GgufBuilder builder =
+        Gguf("llama")
+            .Add("llama.attention.key_length", Type::kUint32, B::Raw(size))
+            .Add("llama.attention.value_length", Type::kUint32, B::Raw(size))
+            .Add("llama.attention.layer_norm_rms_epsilon", Type::kFloat32, B::Raw(1e-5f))
+            .Add("llama.rope.freq_base", Type::kFloat32, B::Raw(static_cast<float>(c.theta)))
+            .Tensor("rope_freqs.weight", {size / 2}, 0, 0);
+    std::string bytes = builder.Build(divisors.size() * sizeof(float));
+    std::memcpy(bytes.data() + bytes.size() - divisors.size() * sizeof(float), divisors.data(),
+                divisors.size() * sizeof(float));
+    const auto file = GgufFile::Parse(AsBytes(bytes));
+    REQUIRE(file.ok());
+    const auto gguf = ConfigFromGguf(*file);
+    REQUIRE(gguf.ok());
+    CHECK(WeightsHasher(*gguf).Finish() == WeightsHasher(*hf).Finish());
+  }
+}
+
+TEST_CASE("config.json: llama3's scaling out of range is named") {
+  const auto llama3 = [](const char* low, const char* high, const char* context) {
+    return FromJson("LlamaForCausalLM",
+                    absl::StrCat(R"("rope_scaling":{"rope_type":"llama3","factor":8,)",
+                                 R"("low_freq_factor":)", low, R"(,"high_freq_factor":)", high,
+                                 R"(,"original_max_position_embeddings":)", context, "}"));
+  };
+  CHECK(llama3("1", "4", "8192").ok());
+  CheckError(llama3("0", "4", "8192"), "frequency factors are 0 and 4");
+  CheckError(llama3("4", "4", "8192"), "frequency factors are 4 and 4");
+  CheckError(llama3("1", "4", "0"), "original context is 0");
+  CheckError(FromJson("LlamaForCausalLM",
+                      R"("head_dim":1000000000000,"rope_scaling":{"rope_type":"llama3","factor":8,)"
+                      R"("low_freq_factor":1,"high_freq_factor":4,)"
+                      R"("original_max_position_embeddings":8192})"),
+             "the head size");
 }
 
 TEST_CASE("GGUF config: RoPE scaling") {

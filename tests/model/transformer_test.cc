@@ -94,9 +94,7 @@ TEST_CASE("transformer: RoPE scalings equal naive double precision") {
   ropes[0].scaling = RopeScaling::kLinear;
   ropes[0].factor = 4;
   ropes[1].theta = 500000;
-  ropes[1].scaling = RopeScaling::kLlama3;
-  ropes[1].factor = 8;
-  ropes[1].original_context = 256;
+  ropes[1].frequency_divisors = {1, 1, 1, 1.3f, 2.5f, 6, 8, 8};
   ropes[2].scaling = ropes[3].scaling = RopeScaling::kYarn;
   ropes[2].factor = 4;
   ropes[2].original_context = 128;

@@ -55,15 +55,6 @@ double YarnFrequency(double frequency, int64_t i, int64_t dim, const RopeConfig&
   return frequency / rope.factor * (1 - extrapolated) + frequency * extrapolated;
 }
 
-double Llama3Frequency(double frequency, const RopeConfig& rope) {
-  const double wavelength = 2 * std::numbers::pi / frequency;
-  if (wavelength < rope.original_context / rope.high_freq_factor) return frequency;
-  if (wavelength > rope.original_context / rope.low_freq_factor) return frequency / rope.factor;
-  const double smooth = (rope.original_context / wavelength - rope.low_freq_factor) /
-                        (rope.high_freq_factor - rope.low_freq_factor);
-  return (1 - smooth) * frequency / rope.factor + smooth * frequency;
-}
-
 }  // namespace
 
 NaiveRope MakeNaiveRope(const RopeConfig& rope, int64_t head_dim) {
@@ -72,7 +63,6 @@ NaiveRope MakeNaiveRope(const RopeConfig& rope, int64_t head_dim) {
     double f = 1 / std::pow(rope.theta, 2.0 * i / head_dim);
     if (!rope.frequency_divisors.empty()) f /= rope.frequency_divisors[i];
     if (rope.scaling == RopeScaling::kLinear) f /= rope.factor;
-    if (rope.scaling == RopeScaling::kLlama3) f = Llama3Frequency(f, rope);
     if (rope.scaling == RopeScaling::kYarn) f = YarnFrequency(f, i, head_dim, rope);
     out.frequencies.push_back(f);
   }
