@@ -48,6 +48,9 @@ function(lynx_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE lynx_catch_main ${ARG_DEPS})
+  if(LYNX_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0)  # half the compile time again
+  endif()
   target_compile_definitions(${name} PRIVATE
     LYNX_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" LYNX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(ARG_MODELS)

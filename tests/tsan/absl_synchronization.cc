@@ -1,10 +1,13 @@
 // ThreadSanitizer does not see Debian's Abseil, which is built without it: absl::Mutex would order
 // nothing, and all that it guards would look like races. This library stands before Abseil in the
-// dynamic linker's search, so that our calls and gRPC's go through here, are told to the sanitizer
-// and then passed on.
+// dynamic linker's search, so that our calls, gRPC's and Abseil's own go through here, are told to
+// the sanitizer and then passed on. It has what Lynx and gRPC call, no more.
 #include <dlfcn.h>
 
+#include <atomic>
+
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 
 extern "C" {
 void __tsan_acquire(void* address);
@@ -67,19 +70,6 @@ bool Mutex::TryLock() {
   return locked;
 }
 
-void Mutex::ReaderLock() {
-  static auto* const real = Real<void(Mutex*)>(LYNX_MUTEX("10ReaderLockEv"));
-  real(this);
-  __tsan_acquire(this);
-}
-
-void Mutex::ReaderUnlock() {
-  static auto* const real = Real<void(Mutex*)>(LYNX_MUTEX("12ReaderUnlockEv"));
-  __tsan_release(this);
-  ConditionsRun conditions;
-  real(this);
-}
-
 void Mutex::LockWhen(const Condition& condition) {
   static auto* const real =
       Real<void(Mutex*, const Condition*)>(LYNX_MUTEX("8LockWhenERKNS0_9ConditionE"));
@@ -102,12 +92,6 @@ bool Mutex::AwaitWithTimeout(const Condition& condition, Duration timeout) {
   return Waiting<bool, Mutex*, const Condition*, Duration>(this, real, this, &condition, timeout);
 }
 
-bool Mutex::AwaitWithDeadline(const Condition& condition, Time deadline) {
-  static auto* const real = Real<bool(Mutex*, const Condition*, Time)>(
-      LYNX_MUTEX("17AwaitWithDeadlineERKNS0_9ConditionENS0_4TimeE"));
-  return Waiting<bool, Mutex*, const Condition*, Time>(this, real, this, &condition, deadline);
-}
-
 void CondVar::Wait(Mutex* mutex) {
   static auto* const real = Real<void(CondVar*, Mutex*)>(LYNX_CONDVAR("4WaitEPNS0_5MutexE"));
   Waiting<void, CondVar*, Mutex*>(mutex, real, this, mutex);
@@ -123,6 +107,21 @@ bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
   static auto* const real =
       Real<bool(CondVar*, Mutex*, Time)>(LYNX_CONDVAR("16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE"));
   return Waiting<bool, CondVar*, Mutex*, Time>(mutex, real, this, mutex, deadline);
+}
+
+// Whoever finds a notification notified comes after Notify: by HasBeenNotified, an atomic read in a
+// header of ours, as by a wait that found no need to lock.
+void Notification::Notify() {
+  static auto* const real = Real<void(Notification*)>("_ZN4absl7debian312Notification6NotifyEv");
+  __tsan_release(&notified_yet_);
+  real(this);
+}
+
+void Notification::WaitForNotification() const {
+  static auto* const real =
+      Real<void(const Notification*)>("_ZNK4absl7debian312Notification19WaitForNotificationEv");
+  real(this);
+  __tsan_acquire(const_cast<std::atomic<bool>*>(&notified_yet_));
 }
 
 }  // namespace absl
