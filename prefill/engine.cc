@@ -6,14 +6,6 @@
 #include "proto/convert.h"
 
 namespace lynx::prefill {
-namespace {
-
-// Letters that wait for the engine: a run needs few of its own (grants, promotions), so this is
-// generous.
-constexpr size_t kMailPerRun = 16;
-constexpr size_t kMissingBlocksMax = 1 << 16;
-
-}  // namespace
 
 Engine::Engine(const EngineOptions& options, const ModelConfig& config, const Weights& weights,
                const Kernels& kernels, ThreadPool& pool, const Clock& clock, Sender& sender,
@@ -27,8 +19,7 @@ Engine::Engine(const EngineOptions& options, const ModelConfig& config, const We
       sink_(sink),
       wake_(std::move(wake)),
       transformer_(config, weights, kernels, pool, options.chunk_tokens),
-      kv_pool_(options.kv_budget_bytes),
-      mail_(options.queue_limit * kMailPerRun) {}
+      kv_pool_(options.kv_budget_bytes) {}
 
 Engine::~Engine() {
   // The channel is gone by now (it must not outlive what it reads), so nothing references the
@@ -78,17 +69,21 @@ absl::StatusOr<RunId> Engine::Submit(v1::RunRequest request, SessionId session, 
   }
   const RunId id{next_run_.fetch_add(1)};
   run->id = id;
-  if (!mail_.TryPush({.run = id, .submitted = std::move(run), .message = {}})) {
-    unfinished_.fetch_sub(1);
-    return absl::ResourceExhaustedError("this prefill server's mail queue is full");
+  {
+    absl::MutexLock lock(&mail_mu_);
+    mail_.submitted.push_back(std::move(run));
+    mail_.letters.try_emplace(id);
   }
   wake_();
   return id;
 }
 
 absl::Status Engine::Post(RunId run, v1::DecodeToPrefill message) {
-  if (!mail_.TryPush({.run = run, .submitted = nullptr, .message = std::move(message)})) {
-    return absl::ResourceExhaustedError("this prefill server's mail queue is full");
+  {
+    absl::MutexLock lock(&mail_mu_);
+    auto it = mail_.letters.find(run);
+    if (it == mail_.letters.end()) return absl::OkStatus();
+    RETURN_IF_ERROR(it->second.Add(std::move(message)));
   }
   wake_();
   return absl::OkStatus();
@@ -96,8 +91,8 @@ absl::Status Engine::Post(RunId run, v1::DecodeToPrefill message) {
 
 void Engine::Cancel(RunId run, absl::Status why) {
   {
-    absl::MutexLock lock(&cancelled_mu_);
-    cancelled_.emplace_back(run, std::move(why));
+    absl::MutexLock lock(&mail_mu_);
+    mail_.cancelled.emplace_back(run, std::move(why));
   }
   wake_();
 }
@@ -113,24 +108,40 @@ bool Engine::Step() {
 }
 
 bool Engine::ReadMail() {
-  // Taken first: whoever cancels a run has submitted it before, so its letter is read below.
+  std::vector<std::unique_ptr<Run>> submitted;
+  std::vector<std::pair<RunId, v1::DecodeToPrefill>> letters;
   std::vector<std::pair<RunId, absl::Status>> cancelled;
   {
-    absl::MutexLock lock(&cancelled_mu_);
-    cancelled.swap(cancelled_);
-  }
-  bool any = !cancelled.empty();
-  while (std::optional<Mail> mail = mail_.TryPop()) {
-    any = true;
-    if (mail->submitted != nullptr) {
-      runs_.emplace(mail->run, std::move(mail->submitted));
-      continue;
+    absl::MutexLock lock(&mail_mu_);
+    submitted.swap(mail_.submitted);
+    cancelled.swap(mail_.cancelled);
+    for (auto& [run, mail] : mail_.letters) {
+      for (v1::DecodeToPrefill& letter : mail.Take()) letters.emplace_back(run, std::move(letter));
     }
-    auto it = runs_.find(mail->run);
-    if (it != runs_.end()) OnMessage(*it->second, mail->message);
+  }
+  for (auto& run : submitted) TakeIn(std::move(run));
+  for (const auto& [id, letter] : letters) {
+    auto it = runs_.find(id);
+    if (it != runs_.end()) OnMessage(*it->second, letter);
   }
   for (const auto& [run, why] : cancelled) Finish(run, why);
-  return any;
+  return !submitted.empty() || !letters.empty() || !cancelled.empty();
+}
+
+void Engine::TakeIn(std::unique_ptr<Run> run) {
+  const RunId id = run->id;
+  const bool lost = run->request.transfer_kv() && lost_sessions_.Contains(run->session);
+  runs_.emplace(id, std::move(run));
+  if (lost) Finish(id, absl::UnavailableError("the data connection was lost"));
+}
+
+// Says something to the decode server.
+void Engine::Tell(const Run& run, v1::PrefillToDecode message) {
+  {
+    absl::MutexLock lock(&mail_mu_);
+    mail_.letters.at(run.id).Told(message);
+  }
+  sink_.OnMessage(run.id, std::move(message));
 }
 
 void Engine::OnMessage(Run& run, const v1::DecodeToPrefill& message) {
@@ -154,7 +165,7 @@ void Engine::OnMessage(Run& run, const v1::DecodeToPrefill& message) {
       return Finish(run.id, absl::OkStatus());
     case v1::DecodeToPrefill::kRun:
     case v1::DecodeToPrefill::MESSAGE_NOT_SET:
-      return Finish(run.id, absl::InvalidArgumentError("unexpected message in a run"));
+      return;  // not posted
   }
 }
 
@@ -186,9 +197,7 @@ void Engine::OnRawGrant(Run& run) {
 
 void Engine::OnMissing(Run& run, const v1::Missing& missing) {
   std::vector<BlockId> ids;
-  const size_t count = std::min<size_t>(missing.blocks_size(), kMissingBlocksMax);
-  for (size_t i = 0; i < count; ++i) {
-    const v1::BlockId& block = missing.blocks(static_cast<int>(i));
+  for (const v1::BlockId& block : missing.blocks()) {
     if (block.kind() >= kBlockKinds) continue;
     ids.push_back({block.layer(), static_cast<BlockKind>(block.kind()), block.page()});
   }
@@ -205,6 +214,7 @@ bool Engine::HandleSenderEvents() {
       ReleaseRun(*it->second, &kv_pool_);
       awaiting_release_.erase(it);
     } else if (event.type == SenderEvent::Type::kSessionDown) {
+      lost_sessions_.Add(event.session);
       std::vector<RunId> lost;
       for (const auto& [id, run] : runs_) {
         if (run->session == event.session && run->request.transfer_kv()) lost.push_back(id);
@@ -240,7 +250,7 @@ bool Engine::AskForGrants() {
     any = true;
     v1::PrefillToDecode message;
     message.set_ready(true);
-    sink_.OnMessage(id, std::move(message));
+    Tell(*run, std::move(message));
   }
   return any;
 }
@@ -296,7 +306,7 @@ void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
     }
     run.raw_told.push_back(std::move(run.raw_pages));
     run.raw_pages.clear();
-    sink_.OnMessage(run.id, std::move(message));
+    Tell(run, std::move(message));
   }
   if (run.position < run.prompt_tokens()) return;
   absl::Status status = SendFirstToken(run, row_base + count - 1);
@@ -304,7 +314,7 @@ void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
   run.phase = Phase::kSent;
   v1::PrefillToDecode message;
   message.set_all_sent(true);
-  sink_.OnMessage(run.id, std::move(message));
+  Tell(run, std::move(message));
 }
 
 void Engine::SendPromptLogprobs(Run& run, int64_t row_base, int64_t count) {
@@ -323,7 +333,7 @@ void Engine::SendPromptLogprobs(Run& run, int64_t row_base, int64_t count) {
                                          run.request.prompt(static_cast<int>(run.position + i + 1)),
                                          run.request.prompt_logprobs());
     }
-    sink_.OnMessage(run.id, std::move(message));
+    Tell(run, std::move(message));
   }
 }
 
@@ -347,7 +357,7 @@ absl::Status Engine::SendFirstToken(Run& run, int64_t last_row) {
   v1::FirstToken* first = message.mutable_first_token();
   *first->mutable_token() = MakeTokenInfo(logits, config_.vocab, sample.id, run.request.logprobs());
   first->set_ends_text(std::find(ending.begin(), ending.end(), sample.id) != ending.end());
-  sink_.OnMessage(run.id, std::move(message));
+  Tell(run, std::move(message));
   return absl::OkStatus();
 }
 
@@ -356,6 +366,10 @@ void Engine::Finish(RunId id, const absl::Status& status) {
   if (it == runs_.end()) return;
   std::unique_ptr<Run> run = std::move(it->second);
   runs_.erase(it);
+  {
+    absl::MutexLock lock(&mail_mu_);
+    mail_.letters.erase(id);
+  }
   unfinished_.fetch_sub(1);
   bool released = true;
   if (run->transfer_begun) {

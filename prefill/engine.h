@@ -22,10 +22,11 @@
 #include "model/kv_pool.h"
 #include "model/transformer.h"
 #include "prefill/run.h"
+#include "prefill/run_mail.h"
 #include "proto/lynx.pb.h"
-#include "runtime/bounded_queue.h"
 #include "runtime/clock.h"
 #include "runtime/status.h"
+#include "transfer/lost_sessions.h"
 #include "transfer/sender.h"
 
 namespace lynx::prefill {
@@ -70,7 +71,8 @@ class Engine {
   // INVALID_ARGUMENT: can never be served. RESOURCE_EXHAUSTED: the queue is full. UNAVAILABLE:
   // draining. The run's messages go to the sink, OnFinished last (also after a Cancel).
   absl::StatusOr<RunId> Submit(v1::RunRequest request, SessionId session, Nanos deadline);
-  // A message of the decode server for this run. RESOURCE_EXHAUSTED: it sends faster than we read.
+  // A message of the decode server for this run. INVALID_ARGUMENT: more than it may say; cancel the
+  // run, and trust it no more. One for a run that has ended is dropped.
   absl::Status Post(RunId run, v1::DecodeToPrefill message);
   void Cancel(RunId run, absl::Status why);
 
@@ -86,14 +88,17 @@ class Engine {
   EngineStats stats() const;  // any thread; a snapshot of the last step
 
  private:
+  // What other threads want of the engine thread.
   struct Mail {
-    RunId run{};
-    std::unique_ptr<Run> submitted;  // a new run
-    v1::DecodeToPrefill message;
+    std::vector<std::unique_ptr<Run>> submitted;
+    std::map<RunId, RunMail> letters;  // of every unfinished run
+    std::vector<std::pair<RunId, absl::Status>> cancelled;
   };
 
   absl::Status Validate(const v1::RunRequest& request) const;
   bool ReadMail();
+  void TakeIn(std::unique_ptr<Run> run);
+  void Tell(const Run& run, v1::PrefillToDecode message);
   void OnMessage(Run& run, const v1::DecodeToPrefill& message);
   void OnGrant(Run& run);
   void OnRawGrant(Run& run);
@@ -120,20 +125,21 @@ class Engine {
   Transformer transformer_;
   KvPool kv_pool_;
 
-  BoundedQueue<Mail> mail_;
   std::atomic<uint64_t> next_run_{1};
   std::atomic<int64_t> unfinished_{0};
   std::atomic<bool> draining_{false};
 
-  // Apart from the mail, because a cancellation must never find a full queue.
-  absl::Mutex cancelled_mu_;
-  std::vector<std::pair<RunId, absl::Status>> cancelled_ ABSL_GUARDED_BY(cancelled_mu_);
+  // Bounded: at most queue_limit runs are unfinished, their letters by RunMail, and a run's call
+  // cancels it at most three times (its end, a letter that is refused, its cancellation).
+  absl::Mutex mail_mu_;
+  Mail mail_ ABSL_GUARDED_BY(mail_mu_);
 
   Sampler sampler_;
   uint64_t prompt_tokens_ = 0;
   uint64_t steps_ = 0;
 
   std::map<RunId, std::unique_ptr<Run>> runs_;  // in order of arrival
+  LostSessions lost_sessions_;                  // a run may be taken in after its session's end
   // Ended runs whose blocks the sender may still read.
   std::map<TransferKey, std::unique_ptr<Run>> awaiting_release_;
 

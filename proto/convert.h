@@ -32,6 +32,9 @@ absl::Status CheckTokenIds(std::span<const int32_t> ids, int64_t vocab, std::str
 absl::StatusOr<TransferId> TransferIdFromBytes(const std::string& bytes);
 std::string ToBytes(const TransferId& id);
 
+// Blocks that one Missing may name.
+inline constexpr int kMissingBlocksMax = 4096;
+
 // The wire's format of a geometry and back; INVALID_ARGUMENT.
 absl::StatusOr<KvGeometry> FromProto(const v1::KvFormat& format, const ModelConfig& config);
 v1::KvFormat ToProto(const KvGeometry& geometry);
