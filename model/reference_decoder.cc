@@ -1,8 +1,9 @@
 #include "model/reference_decoder.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
+
+#include "model/target_pages.h"
 
 namespace lynx {
 namespace {
@@ -65,45 +66,11 @@ class Decoder {
     }
   }
 
-  // The prompt's full pages as the target holds them, the rest as it is.
   std::unique_ptr<KvSequence> ToTarget() {
-    const int64_t full = PromptTokens() / kPageTokens;
-    auto target = KvSequence::Create(geometry_, full, PromptTokens() + request_.max_tokens, &pool_);
-    const KvShape shape = geometry_.shape;
-    for (int layer = 0; layer < geometry_.layers; ++layer) {
-      if (full > 0 && geometry_.has_code()) {
-        PackTokens(shape, prefilled_->Bf16Page(layer, 0), 0, kSinkTokens,
-                   target->SinksBlock(layer));
-      }
-      for (int64_t page = 0; page < prefilled_->pages(); ++page) {
-        if (page < full && geometry_.has_code() && geometry_.target != KvTarget::kBf16) {
-          CodePage(layer, page, target.get());
-        } else {
-          std::memcpy(target->Bf16Page(layer, page), prefilled_->Bf16Page(layer, page),
-                      Bf16PageBytes(shape));
-          if (page < full && geometry_.target == KvTarget::kBf16) target->MarkRestored(layer, page);
-        }
-      }
-    }
+    auto target = KvSequence::Create(geometry_, PromptTokens() / kPageTokens,
+                                     PromptTokens() + request_.max_tokens, &pool_);
+    FillTarget(*prefilled_, PromptTokens(), kernels_, target.get());
     return target;
-  }
-
-  void CodePage(int layer, int64_t page, KvSequence* target) {
-    const std::byte* bf16 = prefilled_->Bf16Page(layer, page);
-    std::byte* residual = target->ResidualBlock(layer, page);
-    if (residual == nullptr) {  // a baseline that drops it
-      unused_residual_.resize(ResidualBlockBytes(geometry_.shape, geometry_.split));
-      residual = unused_residual_.data();
-    }
-    const SplitResult result = kernels_.split_page({.shape = geometry_.shape,
-                                                    .split = geometry_.split,
-                                                    .page = bf16,
-                                                    .first_token = KvSequence::FirstToken(page),
-                                                    .anchor = target->AnchorBlock(layer, page),
-                                                    .residual = residual});
-    if (result == SplitResult::kCode) return;
-    LYNX_CHECK(target->MakeRaw(layer, page));
-    std::memcpy(target->Bf16Page(layer, page), bf16, Bf16PageBytes(geometry_.shape));
   }
 
   // Appends the next token; true if it is the last.
@@ -133,7 +100,6 @@ class Decoder {
   KvPool pool_;
   TokenCounts history_;
   Sampler sampler_;
-  std::vector<std::byte> unused_residual_;
   std::unique_ptr<KvSequence> prefilled_;
   ReferenceResult result_;
 };
