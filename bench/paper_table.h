@@ -5,12 +5,15 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model/kv_sequence.h"
 #include "model/loader.h"
+#include "runtime/clock.h"
 #include "runtime/status.h"
+#include "transfer/send_queue.h"
 
 namespace lynx::bench {
 
@@ -23,24 +26,34 @@ struct TransferFormat {
 absl::StatusOr<std::vector<TransferFormat>> ParseFormats(const std::vector<std::string>& names,
                                                          KvTarget lynx_target);
 
+// Two machines that are not at hand, on virtual time: the tokens are real, their times follow from
+// these rates and the link alone, the same in every run.
+struct VirtualMachines {
+  double prefill_tokens_per_s = 0;
+  Nanos decode_step{0};  // any pass: drafting, verification, decoding
+};
+
 struct PaperTableOptions {
   std::vector<TransferFormat> formats;
   KvSplit split;
-  double link_bits_per_s = 0;  // 0: as fast as loopback
-  int64_t prompt_tokens = 2048;
+  double link_bits_per_s = 0;     // 0: as fast as loopback
+  int64_t prompt_tokens = 2048;   // for the report: of each prompt, or at most
   int64_t generated_tokens = 64;  // at least 64, the last one that the table names
   int concurrency = 1;            // requests at once, each with its own prompt
   int runs = 3;
   int prefill_threads = 1;
   int decode_threads = 1;
+  Nanos residual_max_wait = SendQueueOptions().residual_max_wait;
+  std::optional<VirtualMachines> virtual_machines;
 };
 
-// Medians over all requests of all runs.
+// Over all requests of all runs: medians, but for what is named p99 (nearest rank).
 struct PaperRow {
   std::string format;
   double first_token_s = 0;
   double second_token_provisional_s = 0;
   double second_token_committed_s = 0;
+  double second_token_committed_p99_s = 0;
   double token32_committed_s = 0;
   double token64_committed_s = 0;
   double drafted = 0;
@@ -49,10 +62,15 @@ struct PaperRow {
   double residual_bytes = 0;  // the Tail's with it
 };
 
-// `text`: token ids that prompts are cut from, repeated if it is too short. Every format gets the
-// same prompts, in turn within each run, so that a slow moment of the machine hits all of them.
+using TokenIds = std::vector<int32_t>;
+
+// `count` prompts one after another from `text`, which is repeated if it is too short.
+std::vector<TokenIds> CutPrompts(const TokenIds& text, int64_t prompt_tokens, int count);
+
+// Each request of each run has a prompt of its own, as long as there are enough. Every format gets
+// the same, in turn within each run, so that a slow moment of the machine hits all of them.
 absl::StatusOr<std::vector<PaperRow>> RunPaperTable(const PaperTableOptions& options,
-                                                    const std::vector<int32_t>& text,
+                                                    const std::vector<TokenIds>& prompts,
                                                     const LoadedModel& model);
 
 std::string FormatPaperTable(const PaperTableOptions& options, const std::vector<PaperRow>& rows);

@@ -3,239 +3,199 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
-#include <thread>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "transfer/receiver.h"
+#include "bench/transfer_receiver.h"
 #include "transfer/sender.h"
-#include "transfer/tcp_client.h"
 #include "transfer/tcp_server.h"
 #include "transfer/tcp_socket.h"
 
-namespace lynx {
+namespace lynx::bench {
 namespace {
 
-constexpr absl::Duration kLimit = absl::Minutes(2);  // for one measurement
-constexpr uint32_t kLayers = 8;
+constexpr uint64_t kIncarnation = 1;
+constexpr double kBetweenAnchorsS = 0.03;
+constexpr uint64_t kResidualBytesMax = uint64_t{4} << 30;
 
-double SecondsSince(Nanos start) {
-  return std::chrono::duration<double>(SteadyClock().Now() - start).count();
+Nanos Now() { return SteadyClock().Now(); }
+double Seconds(Nanos t) { return std::chrono::duration<double>(t).count(); }
+
+ReceiveOrder MakeOrder(const TransferBenchOptions& options, uint16_t port) {
+  ReceiveOrder order{.port = port, .block_bytes = options.block_bytes};
+  options.host.copy(order.host, sizeof order.host - 1);
+  return order;
 }
 
-// ---- One bare stream
-// --------------------------------------------------------------------------------
+// ---- One bare stream ----
 
-absl::StatusOr<UniqueFd> ConnectBlocking(uint16_t port) {
-  ASSIGN_OR_RETURN(std::vector<SocketAddress> addresses, ResolveHost("127.0.0.1", port));
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const SocketAddress& a = addresses.front();
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&a.storage), a.length) != 0) {
-    return absl::ErrnoToStatus(errno, "connect");
-  }
-  return fd;
-}
-
-void SendBare(int fd, uint64_t bytes, uint64_t rate_limit) {
+absl::Status SendBare(int fd, uint64_t bytes, uint64_t rate_limit) {
   std::vector<char> chunk(64 << 10);
-  Nanos start = SteadyClock().Now();
+  const Nanos start = Now();
   for (uint64_t sent = 0; sent < bytes;) {
     if (rate_limit > 0) {
-      double due_s = static_cast<double>(sent) / static_cast<double>(rate_limit);
-      absl::SleepFor(absl::Seconds(std::max(0.0, due_s - SecondsSince(start))));
+      const double due_s = static_cast<double>(sent) / static_cast<double>(rate_limit);
+      absl::SleepFor(absl::Seconds(std::max(0.0, due_s - Seconds(Now() - start))));
     }
-    ssize_t n =
+    const ssize_t n =
         ::send(fd, chunk.data(), std::min<uint64_t>(chunk.size(), bytes - sent), MSG_NOSIGNAL);
-    if (n <= 0) return;  // the receiver notices
+    if (n <= 0) return absl::UnavailableError("the bare stream broke off");
     sent += static_cast<uint64_t>(n);
   }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<double> BareRate(const TransferBenchOptions& options) {
-  ASSIGN_OR_RETURN(UniqueFd listener, ListenTcp("127.0.0.1", 0));
-  ASSIGN_OR_RETURN(uint16_t port, LocalPort(listener.get()));
-  ASSIGN_OR_RETURN(UniqueFd out, ConnectBlocking(port));
-  UniqueFd in(::accept(listener.get(), nullptr, nullptr));
-  if (!in.valid()) return absl::ErrnoToStatus(errno, "accept");
-  Nanos start = SteadyClock().Now();
-  std::thread sending([&] { SendBare(out.get(), options.bytes, options.rate_limit_bytes_per_s); });
-  std::vector<char> chunk(256 << 10);
-  uint64_t received = 0;
-  while (received < options.bytes) {
-    ssize_t n = ::recv(in.get(), chunk.data(), chunk.size(), 0);
-    if (n <= 0) break;
-    received += static_cast<uint64_t>(n);
-  }
-  double seconds = SecondsSince(start);
-  sending.join();
-  if (received < options.bytes) return absl::DataLossError("the bare stream broke off");
-  return static_cast<double>(received) / seconds;
+absl::StatusOr<double> BareRate(const TransferBenchOptions& options, PeerPipe& pipe) {
+  ASSIGN_OR_RETURN(const UniqueFd listener, ListenTcp(options.host, 0));
+  ASSIGN_OR_RETURN(const uint16_t port, LocalPort(listener.get()));
+  ReceiveOrder order = MakeOrder(options, port);
+  order.bare = true;
+  order.bytes = options.bytes;
+  RETURN_IF_ERROR(pipe.Send(order));
+  ASSIGN_OR_RETURN(const Arrival start, pipe.Receive<Arrival>());
+  const UniqueFd out(::accept(listener.get(), nullptr, nullptr));
+  if (!out.valid()) return absl::ErrnoToStatus(errno, "accept");
+  RETURN_IF_ERROR(SendBare(out.get(), options.bytes, options.rate_limit_bytes_per_s));
+  ASSIGN_OR_RETURN(const Arrival end, pipe.Receive<Arrival>());
+  return static_cast<double>(end.bytes) / Seconds(Nanos(end.at_ns - start.at_ns));
 }
 
-// ---- The data plane
-// ---------------------------------------------------------------------------------
+// ---- The data plane ----
 
-class Pair {
+// A session to the receiving process, with one transfer of Anchors and one of Residuals.
+class SendingEnd {
  public:
-  explicit Pair(const SendQueueOptions& queue) : sender_(queue), receiver_([this] { Woken(); }) {}
+  SendingEnd(const TransferBenchOptions& options, PeerPipe& pipe)
+      : block_bytes_(options.block_bytes),
+        pipe_(pipe),
+        block_(options.block_bytes),
+        sender_(QueueFor(options)) {}
 
-  absl::Status Connect() {
-    constexpr uint64_t kIncarnation = 1;
+  ~SendingEnd() {
+    server_.reset();
+    // What is still told of this session would be taken for the next one's.
+    absl::StatusOr<Arrival> left;
+    while (ordered_ && (left = pipe_.Receive<Arrival>()).ok() && !left->end) {
+    }
+  }
+
+  absl::Status Open(const TransferBenchOptions& options, uint32_t anchor_pages,
+                    uint32_t residual_pages) {
     TcpServerOptions server;
+    server.listen_host = options.host;
     server.incarnation = kIncarnation;
     ASSIGN_OR_RETURN(server_, TcpServer::Start(server, &sender_));
-    TcpClientOptions client;
-    client.incarnation = kIncarnation;
-    ASSIGN_OR_RETURN(client_, TcpClient::Start(client, &receiver_));
-    ASSIGN_OR_RETURN(IssuedTicket ticket, server_->IssueTicket(kIncarnation));
-    at_sender_ = ticket.session;
-    ASSIGN_OR_RETURN(at_receiver_, client_->Dial({.host = "127.0.0.1",
-                                                  .port = server_->port(),
-                                                  .ticket = ticket.ticket,
-                                                  .sender_incarnation = kIncarnation}));
-    return Await([this] { return Up(); });
+    ASSIGN_OR_RETURN(const IssuedTicket issued, server_->IssueTicket(kIncarnation));
+    ReceiveOrder order = MakeOrder(options, server_->port());
+    order.ticket = issued.ticket;
+    order.incarnation = kIncarnation;
+    order.anchor_pages = anchor_pages;
+    order.residual_pages = residual_pages;
+    RETURN_IF_ERROR(pipe_.Send(order));
+    ordered_ = true;
+    RETURN_IF_ERROR(pipe_.Receive<Arrival>().status());
+    for (BlockClass c : {BlockClass::kAnchor, BlockClass::kResidual}) {
+      RETURN_IF_ERROR(sender_.Begin(BenchTransfer(c), issued.session));
+      RETURN_IF_ERROR(sender_.Granted(BenchTransfer(c)));
+    }
+    return absl::OkStatus();
   }
 
-  // All blocks share their memory at either side (one length in all): only movement is measured.
-  absl::Status Begin(uint8_t name, BlockKind kind, uint32_t pages, uint64_t block_bytes) {
-    TransferKey key = Key(name);
-    memory_.resize(std::max<size_t>(memory_.size(), block_bytes));
-    landed_.resize(memory_.size());
-    auto at = [&](uint32_t, uint32_t) { return landed_.data(); };
-    std::vector<GrantRange> ranges;
-    ranges.push_back(MakeGrantRange(kind, kLayers, 0, pages, block_bytes, at));
-    RETURN_IF_ERROR(receiver_.Grant(key, at_receiver_, std::move(ranges)));
-    RETURN_IF_ERROR(sender_.Begin(key, at_sender_));
-    return sender_.Granted(key);
-  }
-
-  absl::Status Offer(uint8_t name, BlockKind kind, uint32_t layer, uint32_t first_page,
-                     uint32_t pages, uint64_t block_bytes) {
+  absl::Status Offer(BlockKind kind, uint32_t layer, uint32_t first_page, uint32_t pages) {
     std::vector<BlockData> blocks;
     for (uint32_t p = first_page; p < first_page + pages; ++p) {
-      blocks.push_back({{layer, kind, p}, std::span(memory_).first(block_bytes)});
+      blocks.push_back({{layer, kind, p}, block_});
     }
-    return sender_.Offer(Key(name), blocks);
+    return sender_.Offer(BenchTransfer(ClassOf(kind)), blocks);
   }
 
-  // Counts what arrived.
-  void Take() {
-    for (const Completion& c : receiver_.PollCompleted()) {
-      bytes_ += c.bytes;
-      anchors_ += ClassOf(c.kind) == BlockClass::kAnchor ? c.pages : 0;
-    }
+  absl::StatusOr<Arrival> NextArrival() {
+    ASSIGN_OR_RETURN(const Arrival arrival, pipe_.Receive<Arrival>());
+    if (!arrival.end) return arrival;
+    ordered_ = false;
+    return absl::UnavailableError("the data session ended early");
   }
 
-  template <typename Condition>
-  absl::Status Await(const Condition& condition) {
-    absl::Time limit = absl::Now() + kLimit;
-    while (true) {
-      Take();
-      if (condition()) return absl::OkStatus();
-      if (absl::Now() > limit)
-        return absl::DeadlineExceededError("the data plane made no progress");
-      absl::MutexLock lock(&mu_);
-      mu_.AwaitWithTimeout(absl::Condition(&woken_), absl::Milliseconds(100));
-      woken_ = false;
-    }
-  }
-
-  uint64_t bytes() const { return bytes_; }
-  uint64_t anchors() const { return anchors_; }
+  uint64_t block_bytes() const { return block_bytes_; }
 
  private:
-  static TransferKey Key(uint8_t name) {
-    TransferKey key;
-    key.id.bytes[0] = name;
-    return key;
-  }
-  void Woken() {
-    absl::MutexLock lock(&mu_);
-    woken_ = true;
-  }
-  bool Up() {
-    for (const ReceiverEvent& e : receiver_.PollEvents()) {
-      if (e.type == ReceiverEvent::Type::kSessionUp) return true;
-    }
-    return false;
+  static SendQueueOptions QueueFor(const TransferBenchOptions& options) {
+    SendQueueOptions queue;
+    queue.rate_limit_bytes_per_s = options.rate_limit_bytes_per_s;
+    queue.frame_time = options.frame_time;
+    // Many small Anchors against one endless Residual: its patience would end during a measurement.
+    queue.residual_max_wait = std::chrono::hours(1);
+    return queue;
   }
 
-  absl::Mutex mu_;
-  bool woken_ ABSL_GUARDED_BY(mu_) = false;
-  std::vector<std::byte> memory_;  // what is sent
-  std::vector<std::byte> landed_;  // where it goes
-  uint64_t bytes_ = 0;
-  uint64_t anchors_ = 0;
+  const uint64_t block_bytes_;
+  PeerPipe& pipe_;
+  bool ordered_ = false;  // the receiver will tell an end
+  const std::vector<std::byte> block_;
   Sender sender_;
-  Receiver receiver_;
   std::unique_ptr<TcpServer> server_;
-  std::unique_ptr<TcpClient> client_;
-  SessionId at_sender_{};
-  SessionId at_receiver_{};
 };
 
 uint32_t PagesFor(uint64_t bytes, uint64_t block_bytes) {
-  return static_cast<uint32_t>(std::max<uint64_t>(1, bytes / (block_bytes * kLayers)));
-}
-
-SendQueueOptions QueueFor(const TransferBenchOptions& options) {
-  SendQueueOptions queue;
-  queue.rate_limit_bytes_per_s = options.rate_limit_bytes_per_s;
-  // Many small Anchors against one endless Residual: its patience would end within the measurement.
-  queue.residual_max_wait = std::chrono::hours(1);
-  return queue;
+  return static_cast<uint32_t>(std::max<uint64_t>(1, bytes / (block_bytes * kBenchLayers)));
 }
 
 // Half of the bytes as Anchors, half as Residuals, as a transfer has them.
-absl::StatusOr<double> LynxRate(const TransferBenchOptions& options) {
-  Pair pair(QueueFor(options));
-  RETURN_IF_ERROR(pair.Connect());
+absl::StatusOr<double> LynxRate(const TransferBenchOptions& options, PeerPipe& pipe) {
   const uint32_t pages = PagesFor(options.bytes / 2, options.block_bytes);
-  const uint64_t total = 2 * uint64_t{pages} * kLayers * options.block_bytes;
-  RETURN_IF_ERROR(pair.Begin(1, BlockKind::kAnchorPage, pages, options.block_bytes));
-  RETURN_IF_ERROR(pair.Begin(2, BlockKind::kResidualPage, pages, options.block_bytes));
-  Nanos start = SteadyClock().Now();
-  for (uint32_t layer = 0; layer < kLayers; ++layer) {
-    RETURN_IF_ERROR(pair.Offer(1, BlockKind::kAnchorPage, layer, 0, pages, options.block_bytes));
-    RETURN_IF_ERROR(pair.Offer(2, BlockKind::kResidualPage, layer, 0, pages, options.block_bytes));
+  const uint64_t total = 2 * uint64_t{pages} * kBenchLayers * options.block_bytes;
+  SendingEnd end(options, pipe);
+  RETURN_IF_ERROR(end.Open(options, pages, pages));
+  const Nanos start = Now();
+  for (uint32_t layer = 0; layer < kBenchLayers; ++layer) {
+    RETURN_IF_ERROR(end.Offer(BlockKind::kAnchorPage, layer, 0, pages));
+    RETURN_IF_ERROR(end.Offer(BlockKind::kResidualPage, layer, 0, pages));
   }
-  RETURN_IF_ERROR(pair.Await([&] { return pair.bytes() == total; }));
-  return static_cast<double>(total) / SecondsSince(start);
+  Arrival last;
+  for (uint64_t arrived = 0; arrived < total; arrived += last.bytes) {
+    ASSIGN_OR_RETURN(last, end.NextArrival());
+  }
+  return static_cast<double>(total) / Seconds(Nanos(last.at_ns) - start);
 }
 
-absl::Status AnchorLatency(const TransferBenchOptions& options, double bytes_per_s,
-                           TransferBenchResult* result) {
-  constexpr double kBetweenAnchorsS = 0.03;
-  Pair pair(QueueFor(options));
-  RETURN_IF_ERROR(pair.Connect());
+absl::StatusOr<Arrival> AnchorArrival(SendingEnd& end) {
+  while (true) {
+    ASSIGN_OR_RETURN(const Arrival arrival, end.NextArrival());
+    if (arrival.block_class == BlockClass::kAnchor) return arrival;
+  }
+}
+
+absl::Status AnchorStarts(const TransferBenchOptions& options, PeerPipe& pipe,
+                          TransferBenchResult* result) {
   // Enough Residuals to flow all the time.
   const double seconds = kBetweenAnchorsS * (options.anchors + 10);
-  const uint64_t residual_bytes = static_cast<uint64_t>(
-      std::min(bytes_per_s * seconds * 1.5, static_cast<double>(uint64_t{8} << 30)));
+  const auto residual_bytes = static_cast<uint64_t>(
+      std::min(result->bare_bytes_per_s * seconds * 1.5, static_cast<double>(kResidualBytesMax)));
   const uint32_t pages = PagesFor(residual_bytes, options.block_bytes);
-  RETURN_IF_ERROR(pair.Begin(1, BlockKind::kResidualPage, pages, options.block_bytes));
-  RETURN_IF_ERROR(pair.Begin(2, BlockKind::kAnchorPage, static_cast<uint32_t>(options.anchors),
-                             options.block_bytes));
-  for (uint32_t layer = 0; layer < kLayers; ++layer) {
-    RETURN_IF_ERROR(pair.Offer(1, BlockKind::kResidualPage, layer, 0, pages, options.block_bytes));
+  SendingEnd end(options, pipe);
+  RETURN_IF_ERROR(end.Open(options, static_cast<uint32_t>(options.anchors), pages));
+  for (uint32_t layer = 0; layer < kBenchLayers; ++layer) {
+    RETURN_IF_ERROR(end.Offer(BlockKind::kResidualPage, layer, 0, pages));
   }
-  RETURN_IF_ERROR(pair.Await([&] { return pair.bytes() > 10 * options.block_bytes; }));
-  std::vector<Nanos> latency;
+  RETURN_IF_ERROR(end.NextArrival().status());  // they flow
+  std::vector<Nanos> starts, completions;
   for (int i = 0; i < options.anchors; ++i) {
     absl::SleepFor(absl::Seconds(kBetweenAnchorsS));
-    Nanos start = SteadyClock().Now();
-    uint64_t before = pair.anchors();
-    RETURN_IF_ERROR(
-        pair.Offer(2, BlockKind::kAnchorPage, 0, static_cast<uint32_t>(i), 1, options.block_bytes));
-    RETURN_IF_ERROR(pair.Await([&] { return pair.anchors() > before; }));
-    latency.push_back(SteadyClock().Now() - start);
+    const Nanos offered = Now();
+    RETURN_IF_ERROR(end.Offer(BlockKind::kAnchorPage, 0, static_cast<uint32_t>(i), 1));
+    ASSIGN_OR_RETURN(const Arrival arrival, AnchorArrival(end));
+    starts.push_back(Nanos(arrival.began_ns) - offered);
+    completions.push_back(Nanos(arrival.at_ns) - offered);
   }
-  std::sort(latency.begin(), latency.end());
-  result->anchor_latency_p50 = latency[latency.size() / 2];
-  result->anchor_latency_max = latency.back();
+  std::sort(starts.begin(), starts.end());
+  std::sort(completions.begin(), completions.end());
+  result->anchor_start_p50 = starts[starts.size() / 2];
+  result->anchor_start_max = starts.back();
+  result->anchor_complete_p50 = completions[completions.size() / 2];
+  result->anchor_complete_max = completions.back();
   return absl::OkStatus();
 }
 
@@ -243,14 +203,15 @@ absl::Status AnchorLatency(const TransferBenchOptions& options, double bytes_per
 
 absl::StatusOr<TransferBenchResult> RunTransferBench(const TransferBenchOptions& options) {
   if (options.block_bytes == 0 || options.anchors < 1 ||
-      options.bytes < 2 * kLayers * options.block_bytes) {
+      options.bytes < 2 * kBenchLayers * options.block_bytes) {
     return absl::InvalidArgumentError("the bench needs at least one block a layer and one anchor");
   }
+  ASSIGN_OR_RETURN(PeerProcess peer, PeerProcess::Fork(options.receiver_netns, ReceiveForBench));
   TransferBenchResult result;
-  ASSIGN_OR_RETURN(result.bare_bytes_per_s, BareRate(options));
-  ASSIGN_OR_RETURN(result.lynx_bytes_per_s, LynxRate(options));
-  RETURN_IF_ERROR(AnchorLatency(options, result.lynx_bytes_per_s, &result));
+  ASSIGN_OR_RETURN(result.bare_bytes_per_s, BareRate(options, peer.pipe()));
+  ASSIGN_OR_RETURN(result.lynx_bytes_per_s, LynxRate(options, peer.pipe()));
+  RETURN_IF_ERROR(AnchorStarts(options, peer.pipe(), &result));
   return result;
 }
 
-}  // namespace lynx
+}  // namespace lynx::bench

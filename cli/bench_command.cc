@@ -1,12 +1,14 @@
-// `lynx bench engine`, `kernels` and `transfer`.
+// `lynx bench engine`, `kernels`, `speculation` and `transfer`.
 #include <cstdio>
 #include <memory>
 
+#include "bench/bench_prompts.h"
 #include "bench/bench_text.h"
 #include "bench/engine_bench.h"
 #include "bench/kernel_bench.h"
 #include "bench/paper_plot.h"
 #include "bench/paper_table.h"
+#include "bench/speculation_bench.h"
 #include "cli/command.h"
 #include "cli/text_file.h"
 #include "cli/units.h"
@@ -94,6 +96,46 @@ void AddKernels(CLI::App& bench, CommandRun* run) {
   command.callback([a, run] { *run = [a] { return RunKernels(*a); }; });
 }
 
+// ---- speculation ----
+
+struct SpeculationArguments {
+  Common common;
+  std::vector<std::string> splits = {"5,4", "4,4"};
+  std::string prompts_file;
+  bench::SpeculationOptions options;
+};
+
+absl::Status RunSpeculation(const SpeculationArguments& a) {
+  bench::SpeculationOptions options = a.options;
+  options.threads = ResolveThreads(a.common.threads);
+  options.splits.clear();
+  for (const std::string& bits : a.splits) {
+    ASSIGN_OR_RETURN(const KvSplit split, ParseAnchorBits(bits));
+    options.splits.push_back(split);
+  }
+  ASSIGN_OR_RETURN(const std::string json, ReadTextFile(a.prompts_file));
+  ASSIGN_OR_RETURN(const std::unique_ptr<const TextModel> text, LoadTextModel(a.common.model));
+  ASSIGN_OR_RETURN(const auto prompts, bench::ParsePrompts(json, *text));
+  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.common.model));
+  ASSIGN_OR_RETURN(const auto result, bench::RunSpeculationBench(options, prompts, model));
+  std::fputs(bench::FormatSpeculationBench(result).c_str(), stdout);
+  return WriteJson(a.common.json_file, bench::SpeculationBenchJson(result));
+}
+
+void AddSpeculation(CLI::App& bench, CommandRun* run) {
+  CLI::App& command =
+      *bench.add_subcommand("speculation", "Drafts accepted and bits moved, over real prompts");
+  auto a = std::make_shared<SpeculationArguments>();
+  AddCommon(command, a->common, /*with_model=*/false);
+  bench::SpeculationOptions& o = a->options;
+  command.add_option("--model", a->common.model, "A GGUF file or a folder")->required();
+  command.add_option("--prompts", a->prompts_file, "As bench/data/prompts.json")->required();
+  command.add_option("--anchor-bits", a->splits, "Bits of K and V that travel first")
+      ->capture_default_str();
+  command.add_option("--windows-per-prompt", o.windows_per_prompt)->check(CLI::Range(1, 1000));
+  command.callback([a, run] { *run = [a] { return RunSpeculation(*a); }; });
+}
+
 // ---- transfer ----
 
 struct TransferArguments {
@@ -101,17 +143,32 @@ struct TransferArguments {
   std::string link = "none";
   std::vector<std::string> formats = {"bf16", "int8", "int4", "lynx"};
   std::string text_file;
+  std::string prompts_file;
   std::string plot_file;
+  int64_t residual_max_wait_ms = -1;  // the default
+  double virtual_prefill_tokens_per_s = 0;
+  double virtual_step_ms = 5;
   bench::PaperTableOptions options;
 };
 
-absl::StatusOr<std::vector<int32_t>> PromptText(const TransferArguments& a) {
-  std::string text(bench::kBenchText);
-  if (!a.text_file.empty()) {
-    ASSIGN_OR_RETURN(text, ReadTextFile(a.text_file));
-  }
+absl::StatusOr<std::vector<bench::TokenIds>> TransferPrompts(const TransferArguments& a) {
   ASSIGN_OR_RETURN(const std::unique_ptr<const TextModel> model, LoadTextModel(a.common.model));
-  return model->Encode(text, /*add_special_tokens=*/false);
+  const int64_t tokens = a.options.prompt_tokens;
+  if (a.prompts_file.empty()) {
+    std::string text(bench::kBenchText);
+    if (!a.text_file.empty()) {
+      ASSIGN_OR_RETURN(text, ReadTextFile(a.text_file));
+    }
+    ASSIGN_OR_RETURN(const bench::TokenIds ids, model->Encode(text, /*add_special_tokens=*/false));
+    return bench::CutPrompts(ids, tokens, a.options.runs * a.options.concurrency);
+  }
+  ASSIGN_OR_RETURN(const std::string json, ReadTextFile(a.prompts_file));
+  ASSIGN_OR_RETURN(auto from_file, bench::ParsePrompts(json, *model));
+  std::vector<bench::TokenIds> prompts;
+  for (bench::BenchPrompt& p : from_file) {
+    if (static_cast<int64_t>(p.tokens.size()) <= tokens) prompts.push_back(std::move(p.tokens));
+  }
+  return prompts;
 }
 
 absl::Status RunTransfer(const TransferArguments& a) {
@@ -121,9 +178,17 @@ absl::Status RunTransfer(const TransferArguments& a) {
   ASSIGN_OR_RETURN(options.split, ParseAnchorBits(a.common.anchor_bits));
   ASSIGN_OR_RETURN(options.link_bits_per_s, ParseBitRate(a.link));
   options.prefill_threads = options.decode_threads = ResolveThreads(a.common.threads);
-  ASSIGN_OR_RETURN(const std::vector<int32_t> text, PromptText(a));
+  if (a.residual_max_wait_ms >= 0) {
+    options.residual_max_wait = std::chrono::milliseconds(a.residual_max_wait_ms);
+  }
+  if (a.virtual_prefill_tokens_per_s > 0) {
+    options.virtual_machines = {
+        .prefill_tokens_per_s = a.virtual_prefill_tokens_per_s,
+        .decode_step = Nanos(static_cast<int64_t>(a.virtual_step_ms * 1e6))};
+  }
+  ASSIGN_OR_RETURN(const std::vector<bench::TokenIds> prompts, TransferPrompts(a));
   ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.common.model));
-  ASSIGN_OR_RETURN(const auto rows, bench::RunPaperTable(options, text, model));
+  ASSIGN_OR_RETURN(const auto rows, bench::RunPaperTable(options, prompts, model));
   std::fputs(bench::FormatPaperTable(options, rows).c_str(), stdout);
   if (!a.plot_file.empty()) {
     RETURN_IF_ERROR(WriteTextFile(a.plot_file, bench::PlotPaperTable(options, rows)));
@@ -143,7 +208,25 @@ void AddTransfer(CLI::App& bench, CommandRun* run) {
   command.add_option("--prompt-tokens", o.prompt_tokens)->check(CLI::Range(1, 1 << 24));
   command.add_option("--concurrency", o.concurrency, "Requests at once")->check(CLI::Range(1, 256));
   command.add_option("--runs", o.runs, "Medians are over so many")->check(CLI::Range(1, 1000));
-  command.add_option("--text-file", a->text_file, "Where prompts are cut from");
+  command
+      .add_option("--residual-max-wait-ms", a->residual_max_wait_ms,
+                  "transfer.residual_max_wait_ms of the sender")
+      ->check(CLI::Range(0, 3600 * 1000));
+  CLI::Option& machine =
+      *command
+           .add_option("--virtual-prefill", a->virtual_prefill_tokens_per_s,
+                       "Virtual time: a machine that computes so many prompt tokens a second")
+           ->check(CLI::Range(1.0, 1e9));
+  command
+      .add_option("--virtual-step-ms", a->virtual_step_ms, "...and needs so long for a decode step")
+      ->needs(&machine)
+      ->check(CLI::Range(0.001, 1e6));
+  CLI::Option& text =
+      *command.add_option("--text-file", a->text_file, "Where prompts are cut from");
+  command
+      .add_option("--prompts", a->prompts_file,
+                  "Chats, as bench/data/prompts.json; those of --prompt-tokens at most are taken")
+      ->excludes(&text);
   command.add_option("--plot", a->plot_file, "Write a picture (SVG) to this file");
   command.callback([a, run] { *run = [a] { return RunTransfer(*a); }; });
 }
@@ -155,6 +238,7 @@ void AddBenchCommand(CLI::App& app, CommandRun* run) {
   bench.require_subcommand(1);
   AddEngine(bench, run);
   AddKernels(bench, run);
+  AddSpeculation(bench, run);
   AddTransfer(bench, run);
 }
 

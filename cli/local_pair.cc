@@ -109,12 +109,8 @@ bool LocalPair::OnEvent(decode::RequestId request, v1::GenerateEvent event) {
   }
   TimedResult& result = pending->result;
   const Nanos since = clock_.Now() - pending->submitted;
-  result.collected.status.Update(result.collected.Add(event));
+  result.collected.status.Update(result.Add(event, since));
   if (!result.collected.status.ok()) return false;
-  result.committed_at.resize(static_cast<size_t>(result.collected.committed), since);
-  if (!result.second_known_at.has_value() && result.collected.tokens.size() > 1) {
-    result.second_known_at = since;
-  }
   if (pending->observer) pending->observer(result);
   return true;
 }

@@ -9,12 +9,11 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
-#include "cli/collected.h"
 #include "cli/direct_link.h"
+#include "cli/timed_result.h"
 #include "decode/engine.h"
 #include "model/loader.h"
 #include "prefill/engine.h"
@@ -39,15 +38,6 @@ struct LocalPairOptions {
   int prefill_threads = 1;
   int decode_threads = 1;
   Nanos request_timeout = std::chrono::hours(1);
-};
-
-// A request's life; times since its submission.
-struct TimedResult {
-  Collected collected;
-  std::vector<Nanos> committed_at;  // [token]
-  // When the second token was first known: drafted, or committed at once.
-  std::optional<Nanos> second_known_at;
-  Nanos total{0};
 };
 
 class LocalPair final : public decode::RequestSink {

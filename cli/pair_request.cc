@@ -20,6 +20,7 @@ LocalPairOptions MakePairOptions(const PairSettings& settings) {
   options.decode.max_draft_tokens = settings.max_draft_tokens;
   options.decode.kv_budget_bytes = kKvBudgetBytes;
   options.send_queue.rate_limit_bytes_per_s = static_cast<uint64_t>(settings.link_bits_per_s / 8);
+  options.send_queue.residual_max_wait = settings.residual_max_wait;
   return options;
 }
 

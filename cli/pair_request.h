@@ -17,6 +17,7 @@ struct PairSettings {
   int decode_threads = 1;
   int64_t chunk_tokens = 512;
   int64_t max_draft_tokens = 64;
+  Nanos residual_max_wait = SendQueueOptions().residual_max_wait;
 };
 
 LocalPairOptions MakePairOptions(const PairSettings& settings);

@@ -21,36 +21,42 @@ VirtualPair::VirtualPair(const VirtualPairOptions& options, const LoadedModel& m
 
 VirtualPair::~VirtualPair() = default;
 
-const Collected& VirtualPair::Submit(v1::GenerateRequest request) {
-  results_.push_back(std::make_unique<Collected>());
-  Collected& result = *results_.back();
+const TimedResult& VirtualPair::SubmitTimed(v1::GenerateRequest request) {
+  results_.push_back(std::make_unique<Result>());
+  Result& result = *results_.back();
+  result.submitted = clock_.Now();
+  Collected& collected = result.timed.collected;
   if (request.prefill_addresses().empty()) request.add_prefill_addresses("prefill");
   absl::StatusOr<decode::RequestId> id =
       decode_->Submit(std::move(request), clock_.Now() + options_.request_timeout);
   if (id.ok()) {
     open_[*id] = &result;
   } else {
-    result.done = true;
-    result.status = id.status();
+    collected.done = true;
+    collected.status = id.status();
   }
-  return result;
+  return result.timed;
 }
 
 void VirtualPair::Cancel(const Collected& request) {
   for (const auto& [id, result] : open_) {
-    if (result == &request) decode_->Cancel(id);
+    if (&result->timed.collected == &request) decode_->Cancel(id);
   }
 }
 
 bool VirtualPair::OnEvent(decode::RequestId request, v1::GenerateEvent event) {
-  protocol_error_.Update(open_.at(request)->Add(event));
+  Result& result = *open_.at(request);
+  const Nanos since = clock_.Now() + options_.decode_step - result.submitted;
+  protocol_error_.Update(result.timed.Add(event, since));
   return true;
 }
 
 void VirtualPair::OnFinished(decode::RequestId request, const absl::Status& status) {
   auto it = open_.find(request);
-  it->second->done = true;
-  it->second->status = status;
+  TimedResult& timed = it->second->timed;
+  timed.total = clock_.Now() + options_.decode_step - it->second->submitted;
+  timed.collected.done = true;
+  timed.collected.status = status;
   open_.erase(it);
 }
 
@@ -81,9 +87,13 @@ bool VirtualPair::StepAll() {
   link_->Step();
   bool busy = false;
   if (clock_.Now() >= prefill_free_at_) {
-    const uint64_t before = prefill_->stats().steps;
+    const prefill::EngineStats before = prefill_->stats();
     busy |= prefill_->Step();
-    if (prefill_->stats().steps != before) prefill_free_at_ = clock_.Now() + options_.prefill_step;
+    const prefill::EngineStats after = prefill_->stats();
+    if (after.steps != before.steps) {
+      const auto tokens = static_cast<int64_t>(after.prompt_tokens - before.prompt_tokens);
+      prefill_free_at_ = clock_.Now() + options_.prefill_step + tokens * options_.prefill_token;
+    }
   }
   if (clock_.Now() >= decode_free_at_) {
     const uint64_t before = decode_->stats().steps;

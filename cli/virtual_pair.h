@@ -1,5 +1,6 @@
 // A prefill and a decode engine on virtual time in one thread, with a simulated data plane between
-// them: every run with the same options and seed is the same. For tests of whole requests.
+// them: every run with the same options and seed is the same. For tests of whole requests, and for
+// benches of machines and links that are not at hand.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "cli/collected.h"
 #include "cli/direct_link.h"
+#include "cli/timed_result.h"
 #include "decode/engine.h"
 #include "model/loader.h"
 #include "prefill/engine.h"
@@ -25,8 +26,10 @@ struct VirtualPairOptions {
   decode::EngineOptions decode;
   SimLinkOptions link;
   SendQueueOptions send_queue;
-  // What a step that ran a pass costs, in virtual time.
+  // What a step that ran a pass costs, in virtual time. What it gives is there at its start, so
+  // small chunks come closer to a machine that sends layer by layer.
   Nanos prefill_step = std::chrono::milliseconds(20);
+  Nanos prefill_token{0};  // for each prompt token computed, beside it
   Nanos decode_step = std::chrono::milliseconds(5);
   Nanos request_timeout = std::chrono::seconds(600);
 };
@@ -40,7 +43,11 @@ class VirtualPair final : public decode::RequestSink {
 
   // The result is filled in while Run goes on; valid as long as the pair. Errors of Submit stand in
   // its status.
-  const Collected& Submit(v1::GenerateRequest request);
+  const Collected& Submit(v1::GenerateRequest request) {
+    return SubmitTimed(std::move(request)).collected;
+  }
+  // The same, with times: a token is known at the end of the step that gave it.
+  const TimedResult& SubmitTimed(v1::GenerateRequest request);
   void Cancel(const Collected& request);
 
   // Goes on until every request has ended, or `steps_max` steps were made. INTERNAL: nothing can
@@ -64,6 +71,10 @@ class VirtualPair final : public decode::RequestSink {
   Nanos NextEvent() const;
   bool Open() const;
 
+  struct Result {
+    Nanos submitted{0};
+    TimedResult timed;
+  };
   const VirtualPairOptions options_;
   ManualClock clock_;
   Sender sender_;
@@ -74,8 +85,8 @@ class VirtualPair final : public decode::RequestSink {
   std::unique_ptr<SimLink> link_;  // last: ends before the engines whose memory it moves
   SessionId session_{};
   Nanos prefill_free_at_{0}, decode_free_at_{0};
-  std::map<decode::RequestId, Collected*> open_;
-  std::vector<std::unique_ptr<Collected>> results_;
+  std::map<decode::RequestId, Result*> open_;
+  std::vector<std::unique_ptr<Result>> results_;
   absl::Status protocol_error_;
 };
 

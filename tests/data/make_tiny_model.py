@@ -4,14 +4,16 @@
 Each architecture comes twice, as a GGUF file and as a Hugging Face folder, with the same BF16 numbers and the same
 tokenizer. The folder's weights are split into two shards. Needs only numpy; the output is the same on every machine.
 
-    ./make_tiny_model.py [output folder]
+    ./make_tiny_model.py [output folder] [--kv-shape LAYERS,KV_HEADS,HEAD_DIM]
+
+--kv-shape gives them the KV cache of a larger model, for benches of the transfer alone; SmolLM2-135M's is 30,3,64.
 """
 
+import argparse
 import collections
 import json
 import os
 import struct
-import sys
 
 import numpy as np
 
@@ -288,7 +290,15 @@ def write_gguf(path, arch, tensors, tokens, merges):
 
 
 def main():
-    out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
+    global LAYERS, HIDDEN, Q_HEADS, KV_HEADS, HEAD_DIM
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", nargs="?", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "models"))
+    parser.add_argument("--kv-shape")
+    args = parser.parse_args()
+    out = args.out
+    if args.kv_shape:
+        LAYERS, KV_HEADS, HEAD_DIM = (int(n) for n in args.kv_shape.split(","))
+        Q_HEADS, HIDDEN = KV_HEADS, KV_HEADS * HEAD_DIM
     for arch in ("llama", "qwen2"):
         tokens, merges = make_vocabulary(arch)
         tensors = make_tensors(arch)
