@@ -2,6 +2,7 @@
 // the loops over blocks. `S` is a tier's set of lanes:
 //   S::F                       a vector of S::kLanes floats, arithmetic as in math_inl.h
 //   Load, Store, LoadBytes     lanes from floats, to floats, from uint8_t integers
+//   FmaInto                    acc = Fma(a, b, acc)
 //   RoundToBf16                lanes rounded to BF16, ties to even, as floats
 //   Pairs, LoadPairs, FmaPair  kLanes BF16 pairs, see below
 //   TreeSum16, TreeMax16       of 16 floats held in 16 / kLanes vectors: x[i] op x[i + 8], then +

@@ -5,7 +5,8 @@
 namespace lynx {
 namespace {
 
-// Rows of one task when a product has too few panels for all threads.
+// A task's rows: as many as a tier works on together, since it brings them into its own form once
+// a task and reads the task's weights once for so many rows.
 constexpr int64_t kTaskRows = 96;
 constexpr int64_t kTasksPerThread = 4;
 
@@ -19,14 +20,12 @@ void Gemm(const Kernels& kernels, ThreadPool& pool, const GemmArgs& args) {
     kernels.gemm(args, 0, panels);
     return;
   }
-  // Whole columns first, since each task reads its weights once; rows are split only if columns do
-  // not go round.
+  // Blocks of rows first: what a task prepares is shared by all its columns.
   const int64_t wanted = pool.threads() * kTasksPerThread;
-  const int64_t panels_per_task = std::max<int64_t>(1, panels / wanted);
-  const int64_t column_tasks = CeilDiv(panels, panels_per_task);
-  const int64_t row_tasks =
-      std::clamp<int64_t>(CeilDiv(wanted, column_tasks), 1, CeilDiv(args.m, kTaskRows));
+  const int64_t row_tasks = CeilDiv(args.m, kTaskRows);
   const int64_t rows_per_task = CeilDiv(args.m, row_tasks);
+  const int64_t panels_per_task = std::max<int64_t>(1, panels / CeilDiv(wanted, row_tasks));
+  const int64_t column_tasks = CeilDiv(panels, panels_per_task);
   pool.ForEach(column_tasks * row_tasks, [&](int64_t task) {
     const int64_t row = task % row_tasks * rows_per_task;
     const int64_t panel = task / row_tasks * panels_per_task;

@@ -27,6 +27,7 @@ struct ScalarLanes {
 
   static float Load(const float* p) { return *p; }
   static void Store(float* p, float x) { *p = x; }
+  static void FmaInto(float& acc, float a, float b) { acc = Fma(a, b, acc); }
   static float LoadBytes(const uint8_t* p) { return static_cast<float>(*p); }
   static float LoadBf16(const std::byte* p) {
     bf16 x;
@@ -99,6 +100,7 @@ struct SimdLanes {
 
   static F Load(const float* p) { return lynx::Load(p); }
   static void Store(float* p, F x) { lynx::Store(p, x); }
+  LYNX_SIMD static void FmaInto(F& acc, F a, F b) { lynx::FmaInto(acc, a, b); }
   static F LoadBf16(const std::byte* p) { return lynx::LoadBf16(reinterpret_cast<const bf16*>(p)); }
   static void StoreBf16(bf16* p, F x) { lynx::StoreBf16(p, x); }
   static float TreeSum16(const F (&x)[1]) { return SumLanes(x[0]); }

@@ -10,6 +10,7 @@
 #include "kernels/attention_inl.h"
 #include "kernels/cpu/attention_lanes.h"
 #include "kernels/cpu/attention_scratch.h"
+#include "kernels/cpu/load_again.h"
 #include "kernels/cpu/page_prefetch.h"
 
 namespace lynx {
@@ -64,15 +65,16 @@ template <class S, int R, int J, class Rows>
     for (int r = 0; r < R; ++r) {
       const F factor(weight[r * w_stride + 1]);
 #pragma GCC unroll 8
-      for (int j = 0; j < J; ++j) acc[r][j] = Fma(x[j], factor, acc[r][j]);
+      for (int j = 0; j < J; ++j) S::FmaInto(acc[r][j], x[j], factor);
     }
+    LoadAgain();
 #pragma GCC unroll 8
     for (int j = 0; j < J; ++j) x[j] = rows.Even(row, lane + j * S::kLanes);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const F factor(weight[r * w_stride]);
 #pragma GCC unroll 8
-      for (int j = 0; j < J; ++j) acc[r][j] = Fma(x[j], factor, acc[r][j]);
+      for (int j = 0; j < J; ++j) S::FmaInto(acc[r][j], x[j], factor);
     }
   }
 }

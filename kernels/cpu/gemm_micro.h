@@ -3,6 +3,7 @@
 // of a pair first, then the even one: what vdpbf16ps does, so that all tiers have its bits.
 #pragma once
 
+#include "kernels/cpu/load_again.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/ops.h"
 
@@ -87,13 +88,7 @@ __attribute__((noinline)) void Micro(const MicroArgs& args) {
 
 #else
 
-// acc += a * b in place. As assembly, because GCC 12 otherwise lets a multiply-add overwrite its
-// factor, runs out of registers and spills in the inner loop (n = 1536, k = 576, m = 512 on one Zen
-// 3 core: 57 % of the peak, with this 81 %).
 #ifdef __AVX512F__
-LYNX_SIMD void FmaInto(F32x16& acc, F32x16 a, F32x16 b) {
-  asm("vfmadd231ps %2, %1, %0" : "+v"(acc.v) : "v"(a.v), "v"(b.v));
-}
 LYNX_SIMD F32x16 OddMembers(const bf16* pairs) {
   const __m512i raw = _mm512_loadu_si512(pairs);
   return F32x16(_mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32(-65536))));
@@ -102,10 +97,6 @@ LYNX_SIMD F32x16 EvenMembers(const bf16* pairs) {
   return F32x16(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(pairs), 16)));
 }
 #else
-LYNX_SIMD void FmaInto(F32x16& acc, F32x16 a, F32x16 b) {
-  asm("vfmadd231ps %2, %1, %0" : "+x"(acc.lo) : "x"(a.lo), "x"(b.lo));
-  asm("vfmadd231ps %2, %1, %0" : "+x"(acc.hi) : "x"(a.hi), "x"(b.hi));
-}
 LYNX_SIMD __m256i EightPairs(const bf16* pairs) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(pairs));
 }
@@ -140,15 +131,18 @@ __attribute__((noinline)) void Micro(const MicroArgs& args) {
   const bf16* w = args.w;
   const char* prefetch = args.prefetch;
   const float* a = args.a;
-  for (int64_t p = 0; p < args.pairs; ++p, w += kPanelColumns * 2, a += 2) {
+  const int64_t lda = args.lda;
+  const int64_t pairs = args.pairs;
+  for (int64_t p = 0; p < pairs; ++p, w += kPanelColumns * 2, a += 2) {
     if (prefetch != nullptr) PrefetchLines<kVecs>(prefetch);
     F32x16 columns[kVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) columns[v] = OddMembers(w + v * 2 * kLanes);
-    MultiplyAdd(a + 1, args.lda, columns, acc);
+    MultiplyAdd(a + 1, lda, columns, acc);
+    LoadAgain();
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) columns[v] = EvenMembers(w + v * 2 * kLanes);
-    MultiplyAdd(a, args.lda, columns, acc);
+    MultiplyAdd(a, lda, columns, acc);
   }
   StoreAccumulators(args, acc);
 }

@@ -31,6 +31,9 @@ using lynx::Fma;
 using lynx::IfLess;
 using lynx::ScaleByPowerOfTwo;
 
+// FmaInto: acc += a * b in place. As assembly, because GCC 12 otherwise lets a multiply-add
+// overwrite its factor, runs out of registers and spills in an inner loop (gemm, n = 1536, k = 576,
+// m = 512 on one Zen 3 core: 57 % of the peak, with this 81 %).
 #ifdef __AVX512F__
 
 struct F32x16 {
@@ -48,6 +51,9 @@ LYNX_SIMD F32x16 operator*(F32x16 a, F32x16 b) { return F32x16(_mm512_mul_ps(a.v
 LYNX_SIMD F32x16 operator/(F32x16 a, F32x16 b) { return F32x16(_mm512_div_ps(a.v, b.v)); }
 LYNX_SIMD F32x16 Fma(F32x16 a, F32x16 b, F32x16 c) {
   return F32x16(_mm512_fmadd_ps(a.v, b.v, c.v));
+}
+LYNX_SIMD void FmaInto(F32x16& acc, F32x16 a, F32x16 b) {
+  asm("vfmadd231ps %2, %1, %0" : "+v"(acc.v) : "v"(a.v), "v"(b.v));
 }
 
 // a < b ? x : y.
@@ -119,6 +125,10 @@ LYNX_SIMD F32x16 operator/(F32x16 a, F32x16 b) {
 }
 LYNX_SIMD F32x16 Fma(F32x16 a, F32x16 b, F32x16 c) {
   return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+LYNX_SIMD void FmaInto(F32x16& acc, F32x16 a, F32x16 b) {
+  asm("vfmadd231ps %2, %1, %0" : "+x"(acc.lo) : "x"(a.lo), "x"(b.lo));
+  asm("vfmadd231ps %2, %1, %0" : "+x"(acc.hi) : "x"(a.hi), "x"(b.hi));
 }
 
 // a < b ? x : y.
