@@ -25,7 +25,8 @@ AlignedBuffer<float> Floats(int64_t n) {
 }
 
 void AddGemmShape(KernelBench& bench, int64_t n, int64_t k, const std::vector<int64_t>& rows) {
-  PackedWeights weights(n, k);
+  HugePageArena memory;
+  PackedWeights weights(n, k, memory);
   AlignedBuffer<bf16> row(static_cast<size_t>(k));
   Fill(row);
   for (int64_t i = 0; i < n; ++i) weights.SetRows(i, 1, row.data());

@@ -5,33 +5,35 @@
 #include <cstdint>
 
 #include "kernels/ops.h"
-#include "runtime/aligned_buffer.h"
 #include "runtime/bf16.h"
+#include "runtime/huge_page_arena.h"
 
 namespace lynx {
 
-// Owns the packed weights of one product. Several matrices over the same input may be stacked along
-// n (Q, K and V; gate and up), so that one product makes them all. Filled a range of rows at a
-// time, so that a loader can convert a tensor piece by piece; different ranges may be filled by
-// different threads if they share no panel.
+// The packed weights of one product, in an arena's memory. Several matrices over the same input may
+// be stacked along n (Q, K and V; gate and up), so that one product makes them all. Filled a range
+// of rows at a time, so that a loader can convert a tensor piece by piece; different ranges may be
+// filled by different threads if they share no panel.
 class PackedWeights {
  public:
   PackedWeights() = default;
-  // n, k > 0. All weights are zero.
-  PackedWeights(int64_t n, int64_t k);
+  // n, k > 0. All weights are zero. Valid while `memory` lives.
+  PackedWeights(int64_t n, int64_t k, HugePageArena& memory);
 
   // Rows [row_begin, row_begin + count) of the stack, rows[count, k] row-major. The range must lie
   // inside n.
   void SetRows(int64_t row_begin, int64_t count, const bf16* rows);
 
-  // Valid while this lives; moving this keeps it valid.
-  PackedMatrix view() const { return {data_.data(), n_, k_}; }
+  // The inverse for one row, row[k].
+  void GetRow(int64_t index, bf16* row) const;
+
+  PackedMatrix view() const { return {data_, n_, k_}; }
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
-  int64_t bytes() const { return static_cast<int64_t>(data_.size() * sizeof(bf16)); }
+  int64_t bytes() const;
 
  private:
-  AlignedBuffer<bf16> data_;
+  bf16* data_ = nullptr;
   int64_t n_ = 0;
   int64_t k_ = 0;
 };

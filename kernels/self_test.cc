@@ -47,7 +47,8 @@ bool SameBits(const std::vector<T>& a, const std::vector<T>& b) {
 
 bool GemmAgrees(const Kernels& tier, const Kernels& reference) {
   Numbers numbers;
-  PackedWeights weights(kOutputs, kInputs);
+  HugePageArena memory;
+  PackedWeights weights(kOutputs, kInputs, memory);
   weights.SetRows(0, kOutputs, numbers.Bf16s(kOutputs * kInputs).data());
   const PackedMatrix w = weights.view();
   const std::vector<bf16> a = numbers.Bf16s(kMostRows * kInputs);

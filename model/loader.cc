@@ -23,10 +23,10 @@ absl::StatusOr<ModelMetadata> GgufMetadata(const std::string& path) {
   return model;
 }
 
-absl::StatusOr<LoadedModel> LoadGguf(const std::string& path) {
+absl::StatusOr<LoadedModel> LoadGguf(const std::string& path, int threads) {
   ASSIGN_OR_RETURN(ModelMetadata metadata, GgufMetadata(path));
   const GgufFile& file = *metadata.files.gguf;
-  auto weights = LoadWeights(metadata.config, SourceFromGguf(file, metadata.config));
+  auto weights = LoadWeights(metadata.config, SourceFromGguf(file, metadata.config), threads);
   if (!weights.ok()) return Annotate(weights.status(), path);
   file.ReleasePages();
   return LoadedModel{std::move(metadata.config), std::move(metadata.files), *std::move(weights)};
@@ -39,11 +39,11 @@ absl::StatusOr<ModelMetadata> HfMetadata(const std::string& folder) {
   return model;
 }
 
-absl::StatusOr<LoadedModel> LoadHf(const std::string& path) {
+absl::StatusOr<LoadedModel> LoadHf(const std::string& path, int threads) {
   ASSIGN_OR_RETURN(ModelMetadata metadata, HfMetadata(path));
   ASSIGN_OR_RETURN(SafetensorsFolder folder, SafetensorsFolder::Open(path));
-  auto weights =
-      LoadWeights(metadata.config, SourceFromSafetensors(folder.tensors(), metadata.config));
+  auto weights = LoadWeights(metadata.config,
+                             SourceFromSafetensors(folder.tensors(), metadata.config), threads);
   if (!weights.ok()) return Annotate(weights.status(), path);
   return LoadedModel{std::move(metadata.config), std::move(metadata.files), *std::move(weights)};
 }
@@ -81,8 +81,8 @@ absl::StatusOr<ModelMetadata> LoadModelMetadata(const std::string& path) {
   return IsFolder(path) ? HfMetadata(path) : GgufMetadata(path);
 }
 
-absl::StatusOr<LoadedModel> LoadModel(const std::string& path) {
-  return IsFolder(path) ? LoadHf(path) : LoadGguf(path);
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path, int threads) {
+  return IsFolder(path) ? LoadHf(path, threads) : LoadGguf(path, threads);
 }
 
 }  // namespace lynx

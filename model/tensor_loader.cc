@@ -45,14 +45,15 @@ void TensorLoader::ReadRows(const ModelTensor& matrix, int64_t heads, int64_t ro
   const int64_t rows = matrix.shape[0];
   const auto columns = static_cast<size_t>(matrix.shape[1]);
   const size_t row_bytes = matrix.data.size() / static_cast<size_t>(rows);
-  Rounding& rounding = rounding_[matrix.type];
-  rounding.values += out.size();
+  uint64_t rounded = 0;
   for (int64_t i = 0; i < static_cast<int64_t>(out.size() / columns); ++i) {
     const auto from = static_cast<size_t>(SourceRow(row_begin + i, rows, heads));
-    rounding.rounded +=
-        DequantizeToBf16(matrix.type, matrix.data.subspan(from * row_bytes, row_bytes),
-                         out.subspan(static_cast<size_t>(i) * columns, columns));
+    rounded += DequantizeToBf16(matrix.type, matrix.data.subspan(from * row_bytes, row_bytes),
+                                out.subspan(static_cast<size_t>(i) * columns, columns));
   }
+  absl::MutexLock lock(&mu_);
+  rounding_[matrix.type].values += out.size();
+  rounding_[matrix.type].rounded += rounded;
 }
 
 absl::StatusOr<std::vector<float>> TensorLoader::ReadVector(const std::string& name, int64_t size,
@@ -79,6 +80,7 @@ absl::Status TensorLoader::CheckAllRead() const {
 }
 
 void TensorLoader::LogRounding() const {
+  absl::MutexLock lock(&mu_);
   for (const auto& [type, rounding] : rounding_) {
     if (rounding.rounded == 0) continue;
     spdlog::info("weights_rounded type={} held_as=BF16 values={} rounded={}",

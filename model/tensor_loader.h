@@ -8,13 +8,14 @@
 #include <unordered_set>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "model/tensor_source.h"
 #include "runtime/bf16.h"
 #include "runtime/status.h"
 
 namespace lynx {
 
-// For one load, on one thread. `source` outlives it.
+// For one load, on one thread but for ReadRows. `source` outlives it.
 class TensorLoader {
  public:
   explicit TensorLoader(const TensorSource& source) : source_(source) {}
@@ -26,8 +27,9 @@ class TensorLoader {
   }
 
   // Rows from `row_begin` on, as many as `out` holds. heads > 0: the matrix is `heads` heads of Q
-  // or K, whose rows are put into the order of halves if the source interleaves them.
-  void ReadRows(const ModelTensor& matrix, int64_t heads, int64_t row_begin, std::span<bf16> out);
+  // or K, whose rows are put into the order of halves if the source interleaves them. Any thread.
+  void ReadRows(const ModelTensor& matrix, int64_t heads, int64_t row_begin, std::span<bf16> out)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // The vector `name` of `size` values; `heads` as above. Inf and NaN are refused.
   absl::StatusOr<std::vector<float>> ReadVector(const std::string& name, int64_t size,
@@ -38,7 +40,7 @@ class TensorLoader {
   absl::Status CheckAllRead() const;
 
   // One line for each type that lost precision.
-  void LogRounding() const;
+  void LogRounding() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Rounding {
@@ -53,7 +55,9 @@ class TensorLoader {
 
   const TensorSource& source_;
   std::unordered_set<std::string_view> read_;
-  std::map<GgmlType, Rounding> rounding_;
+
+  mutable absl::Mutex mu_;
+  std::map<GgmlType, Rounding> rounding_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace lynx

@@ -28,7 +28,8 @@ Transformer::Transformer(const ModelConfig& config, const Weights& weights, cons
       activated_(rows_max * config.intermediate),
       cos_sin_(rows_max * config.head_dim),
       logit_input_(kLogitRowsMax * config.hidden),
-      logits_(kLogitRowsMax * config.vocab) {}
+      logits_(kLogitRowsMax * config.vocab),
+      embedding_(config.tied_embeddings ? config.hidden : 0) {}
 
 void Transformer::Forward(std::span<const PassRows> pass,
                           absl::FunctionRef<void(int)> after_layer) {
@@ -58,12 +59,20 @@ void Transformer::Embed(std::span<const PassRows> pass) {
     LYNX_CHECK(rows_ + static_cast<int64_t>(part.tokens.size()) <= rows_max_);
     for (size_t i = 0; i < part.tokens.size(); ++i, ++rows_) {
       LYNX_CHECK(part.tokens[i] >= 0 && part.tokens[i] < config_.vocab);
-      kernels_.widen(weights_.token_embedding.data() + part.tokens[i] * config_.hidden,
-                     config_.hidden, hidden_.data() + rows_ * config_.hidden);
+      kernels_.widen(Embedding(part.tokens[i]), config_.hidden,
+                     hidden_.data() + rows_ * config_.hidden);
       rope_.CosSin(part.first_position + static_cast<int64_t>(i),
                    cos_sin_.data() + rows_ * config_.head_dim);
     }
   }
+}
+
+const bf16* Transformer::Embedding(int32_t token) {
+  if (!config_.tied_embeddings) {
+    return weights_.token_embedding.data() + token * config_.hidden;
+  }
+  weights_.lm_head.GetRow(token, embedding_.data());
+  return embedding_.data();
 }
 
 void Transformer::Norm(const float* x, const float* weight, int64_t rows, bf16* out) {

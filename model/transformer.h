@@ -52,6 +52,7 @@ class Transformer {
 
  private:
   void Embed(std::span<const PassRows> pass);
+  const bf16* Embedding(int32_t token);
   void AttentionBlock(int layer, std::span<const PassRows> pass);
   void RotateAndStore(int layer, std::span<const PassRows> pass);
   void FeedForward(int layer);
@@ -74,6 +75,7 @@ class Transformer {
   AlignedBuffer<float> cos_sin_;      // [rows, head_dim]
   AlignedBuffer<float> logit_input_;  // [kLogitRowsMax, hidden]
   AlignedBuffer<float> logits_;       // [kLogitRowsMax, vocab]
+  AlignedBuffer<bf16> embedding_;     // [hidden], a row that the packed head held
   std::vector<AttentionArgs> attention_args_;
 };
 

@@ -1,18 +1,23 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "model/tensor_loader.h"
+#include "runtime/thread_pool.h"
 
 namespace lynx {
 
 namespace {
 
+// Of a batch: so many that threads seldom wait for the slowest, so few that they stay in the cache.
+constexpr int64_t kPiecesPerThread = 4;
+
 class WeightsBuilder {
  public:
-  WeightsBuilder(const ModelConfig& config, const TensorSource& source)
-      : c_(config), names_(*source.names), tensors_(source), hasher_(config) {}
+  WeightsBuilder(const ModelConfig& config, const TensorSource& source, ThreadPool& pool)
+      : c_(config), names_(*source.names), tensors_(source), pool_(pool), hasher_(config) {}
 
   absl::StatusOr<Weights> Build() {
     Weights weights;
@@ -27,6 +32,7 @@ class WeightsBuilder {
     RETURN_IF_ERROR(tensors_.CheckAllRead());
     tensors_.LogRounding();
     weights.hash = hasher_.Finish();
+    weights.memory = std::move(memory_);
     return weights;
   }
 
@@ -41,10 +47,18 @@ class WeightsBuilder {
   std::string LayerName(std::string_view name) const { return prefix_ + std::string(name); }
 
   absl::Status ReadEmbedding(Weights* out) {
+    if (c_.tied_embeddings) {
+      return ReadMatrices({{std::string(names_.token_embedding), c_.vocab}}, c_.hidden,
+                          &out->lm_head);
+    }
     ASSIGN_OR_RETURN(const ModelTensor* tensor,
                      tensors_.FindMatrix(std::string(names_.token_embedding), c_.vocab, c_.hidden));
     out->token_embedding = AlignedBuffer<bf16>(static_cast<size_t>(c_.vocab * c_.hidden));
-    tensors_.ReadRows(*tensor, 0, 0, out->token_embedding.span());
+    pool_.ForEach(c_.vocab, [&](int64_t row) {
+      const auto columns = static_cast<size_t>(c_.hidden);
+      tensors_.ReadRows(*tensor, 0, row,
+                        out->token_embedding.span().subspan(row * columns, columns));
+    });
     hasher_.Add(std::as_const(out->token_embedding).span());
     return absl::OkStatus();
   }
@@ -78,12 +92,8 @@ class WeightsBuilder {
 
   absl::Status ReadHead(Weights* out) {
     RETURN_IF_ERROR(ReadVectors({{std::string(names_.final_norm), c_.hidden}}, &out->final_norm));
-    if (!c_.tied_embeddings)
-      return ReadMatrices({{std::string(names_.lm_head), c_.vocab}}, c_.hidden, &out->lm_head);
-    hasher_.Add(std::as_const(out->token_embedding).span());
-    out->lm_head = PackedWeights(c_.vocab, c_.hidden);
-    out->lm_head.SetRows(0, c_.vocab, out->token_embedding.data());
-    return absl::OkStatus();
+    if (c_.tied_embeddings) return absl::OkStatus();
+    return ReadMatrices({{std::string(names_.lm_head), c_.vocab}}, c_.hidden, &out->lm_head);
   }
 
   absl::Status ReadMatrices(const std::vector<Part>& parts, int64_t columns, PackedWeights* out) {
@@ -94,7 +104,7 @@ class WeightsBuilder {
       rows += part.rows;
     }
     // Only now: what the config claims is in the file, so the size is no invention.
-    *out = PackedWeights(rows, columns);
+    *out = PackedWeights(rows, columns, memory_);
     int64_t row = 0;
     for (size_t i = 0; i < parts.size(); ++i) {
       CopyRows(*tensors[i], parts[i].heads, row, out);
@@ -103,17 +113,29 @@ class WeightsBuilder {
     return absl::OkStatus();
   }
 
-  // Packs all rows of the tensor as rows [first_row, ...) of `out`, a cache-sized piece at a time.
+  // Packs all rows of the tensor as rows [first_row, ...) of `out`: some pieces at a time, side by
+  // side, then hashed in their order. Pieces end where panels of `out` do.
   void CopyRows(const ModelTensor& tensor, int64_t heads, int64_t first_row, PackedWeights* out) {
-    const int64_t rows = tensor.shape[0];
     const int64_t columns = tensor.shape[1];
-    rows_.resize(static_cast<size_t>(kPanelColumns * columns));
-    for (int64_t row = 0; row < rows; row += kPanelColumns) {
-      const int64_t count = std::min(kPanelColumns, rows - row);
-      std::span<bf16> piece(rows_.data(), static_cast<size_t>(count * columns));
-      tensors_.ReadRows(tensor, heads, row, piece);
-      hasher_.Add(std::span<const bf16>(piece));
-      out->SetRows(first_row + row, count, piece.data());
+    const int64_t lead = first_row % kPanelColumns;
+    const int64_t pieces = (lead + tensor.shape[0] + kPanelColumns - 1) / kPanelColumns;
+    const auto row_of = [&](int64_t piece) {
+      return std::clamp<int64_t>(piece * kPanelColumns - lead, 0, tensor.shape[0]);
+    };
+    const int64_t batch = kPiecesPerThread * pool_.threads();
+    for (int64_t first = 0; first < pieces; first += batch) {
+      const int64_t count = std::min(batch, pieces - first);
+      const int64_t begin = row_of(first);
+      rows_.resize(static_cast<size_t>((row_of(first + count) - begin) * columns));
+      pool_.ForEach(count, [&](int64_t i) {
+        const int64_t row = row_of(first + i);
+        const int64_t rows = row_of(first + i + 1) - row;
+        const std::span<bf16> piece(rows_.data() + (row - begin) * columns,
+                                    static_cast<size_t>(rows * columns));
+        tensors_.ReadRows(tensor, heads, row, piece);
+        out->SetRows(first_row + row, rows, piece.data());
+      });
+      hasher_.Add(std::span<const bf16>(rows_));
     }
   }
 
@@ -130,15 +152,24 @@ class WeightsBuilder {
   const ModelConfig& c_;
   const TensorNames& names_;
   TensorLoader tensors_;
+  ThreadPool& pool_;
   WeightsHasher hasher_;
+  HugePageArena memory_;    // of all packed weights
   std::string prefix_;      // of the layer that is being read
-  std::vector<bf16> rows_;  // [kPanelColumns, columns], scratch of CopyRows
+  std::vector<bf16> rows_;  // [rows of a batch, columns], scratch of CopyRows
 };
 
 }  // namespace
 
-absl::StatusOr<Weights> LoadWeights(const ModelConfig& config, const TensorSource& source) {
-  return WeightsBuilder(config, source).Build();
+absl::StatusOr<Weights> LoadWeights(const ModelConfig& config, const TensorSource& source,
+                                    int threads) {
+  absl::StatusOr<Weights> weights;
+  // On a thread of its own, because a pool changes the float mode of its owner's.
+  std::thread([&] {
+    ThreadPool pool(threads);
+    weights = WeightsBuilder(config, source, pool).Build();
+  }).join();
+  return weights;
 }
 
 }  // namespace lynx

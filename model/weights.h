@@ -11,6 +11,7 @@
 #include "model/weights_hash.h"
 #include "runtime/aligned_buffer.h"
 #include "runtime/bf16.h"
+#include "runtime/huge_page_arena.h"
 #include "runtime/status.h"
 
 namespace lynx {
@@ -29,16 +30,19 @@ struct LayerWeights {
 };
 
 struct Weights {
-  AlignedBuffer<bf16> token_embedding;  // [vocab, hidden], row-major
+  HugePageArena memory;                 // of all packed weights
+  AlignedBuffer<bf16> token_embedding;  // [vocab, hidden], row-major; empty if lm_head holds it
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  // [hidden]
-  PackedWeights lm_head;          // [vocab, hidden]; the embedding's rows if they are tied
+  PackedWeights lm_head;  // [vocab, hidden]; its rows are the embedding too if they are tied
   WeightsHash hash;
 };
 
 // Converts and packs what `source` holds. `config` is valid. An error names the tensor that is
 // missing, has another shape (wanted and found), has a type that is not supported, or is not
-// expected in such a model. Rounding to BF16 is logged, one line a type.
-absl::StatusOr<Weights> LoadWeights(const ModelConfig& config, const TensorSource& source);
+// expected in such a model. Rounding to BF16 is logged, one line a type. The result is the same for
+// every number of threads.
+absl::StatusOr<Weights> LoadWeights(const ModelConfig& config, const TensorSource& source,
+                                    int threads = 1);
 
 }  // namespace lynx

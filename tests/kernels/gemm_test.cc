@@ -24,11 +24,12 @@ struct Problem {
   int64_t m, n, k, lda;
   std::vector<bf16> a, weights;
   std::vector<float> bias;
+  HugePageArena memory;
   PackedWeights packed;
   PackedMatrix view;
 
   Problem(int64_t rows, int64_t outputs, int64_t inputs, uint32_t seed)
-      : m(rows), n(outputs), k(inputs), lda(inputs + 3), packed(outputs, inputs) {
+      : m(rows), n(outputs), k(inputs), lda(inputs + 3), packed(outputs, inputs, memory) {
     SetExactFloatMode();
     std::mt19937 rng(seed);
     a = RandomBf16s(m * lda, 1.0f, rng);
@@ -206,7 +207,8 @@ TEST_CASE("denormal inputs count as zero and denormal sums are flushed, in every
   SetExactFloatMode();
   std::vector<bf16> a(8, bf16{0x0040});  // denormal
   a[2] = ToBf16(0x1p-70f);
-  PackedWeights packed(4, 8);
+  HugePageArena memory;
+  PackedWeights packed(4, 8, memory);
   std::vector<bf16> w(32, ToBf16(1.0f));
   w[2] = ToBf16(0x1p-60f);  // the product is below the smallest normal number
   packed.SetRows(0, 4, w.data());
@@ -224,7 +226,8 @@ TEST_CASE("weights packed in pieces and stacked equal weights packed at once") {
   std::mt19937 rng(9);
   const int64_t n = 150, k = 21;
   const std::vector<bf16> w = RandomBf16s(n * k, 1.0f, rng);
-  PackedWeights whole(n, k), pieces(n, k);
+  HugePageArena memory;
+  PackedWeights whole(n, k, memory), pieces(n, k, memory);
   whole.SetRows(0, n, w.data());
   for (int64_t begin : {90, 0, 37}) {
     const int64_t end = begin == 90 ? n : begin == 0 ? 37 : 90;
@@ -236,6 +239,11 @@ TEST_CASE("weights packed in pieces and stacked equal weights packed at once") {
   CHECK(whole.view().data[((1 * 11 + 4) * 64 + 5) * 2 + 1] == w[(64 + 5) * k + 9]);
   CHECK(whole.view().data[(10 * 64 + 0) * 2 + 1] == bf16{0});
   CHECK(whole.view().data[((2 * 11 + 0) * 64 + 30) * 2] == bf16{0});
+  for (int64_t row = 0; row < n; ++row) {
+    std::vector<bf16> unpacked(k);
+    whole.GetRow(row, unpacked.data());
+    CHECK(SameBits(unpacked.data(), &w[row * k], k));
+  }
 }
 
 }  // namespace
