@@ -5,7 +5,9 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 
@@ -122,6 +124,16 @@ void Notification::WaitForNotification() const {
       Real<void(const Notification*)>("_ZNK4absl7debian312Notification19WaitForNotificationEv");
   real(this);
   __tsan_acquire(const_cast<std::atomic<bool>*>(&notified_yet_));
+}
+
+// The count of a Status's holders is raised in a header and lowered here: the last one frees what
+// the others have written.
+void Status::UnrefNonInlined(uintptr_t rep) {
+  static auto* const real = Real<void(uintptr_t)>("_ZN4absl7debian36Status15UnrefNonInlinedEm");
+  void* const holders = RepToPointer(rep);
+  __tsan_release(holders);
+  __tsan_acquire(holders);
+  real(rep);
 }
 
 }  // namespace absl
