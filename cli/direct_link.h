@@ -42,6 +42,7 @@ class DirectLink final : public prefill::RunSink, public decode::PrefillPeers {
              Nanos deadline) override;
   void Send(decode::AttemptId attempt, v1::DecodeToPrefill message) override;
   void Cancel(decode::AttemptId attempt) override;
+  void Distrust(decode::AttemptId) override {}  // nobody to protect from within one process
   void SessionLost(SessionId session) override;
 
   // prefill::RunSink

@@ -97,9 +97,6 @@ void Engine::Cancel(RequestId request) { Post(Cancelled{request}); }
 void Engine::OnAttemptStarted(AttemptId attempt, SessionId session) {
   Post(Started{attempt, session});
 }
-void Engine::OnPrefillMessage(AttemptId attempt, v1::PrefillToDecode message) {
-  Post(FromPrefill{attempt, std::move(message)});
-}
 void Engine::OnAttemptEnded(AttemptId attempt, absl::Status status) {
   Post(Ended{attempt, std::move(status)});
 }
@@ -108,6 +105,24 @@ void Engine::Post(Mail mail) {
   {
     absl::MutexLock lock(&mail_mu_);
     mail_.push_back(std::move(mail));
+  }
+  wake_();
+}
+
+void Engine::OnPrefillMessage(AttemptId attempt, v1::PrefillToDecode message) {
+  // A newer server's message that we do not know.
+  if (message.message_case() == v1::PrefillToDecode::MESSAGE_NOT_SET) return;
+  {
+    absl::MutexLock lock(&mail_mu_);
+    auto it = allowances_.find(attempt);
+    if (it == allowances_.end()) return;  // the attempt is over
+    absl::Status status = it->second.Take(message);
+    if (status.ok()) {
+      mail_.push_back(FromPrefill{attempt, std::move(message)});
+    } else {
+      allowances_.erase(it);
+      mail_.push_back(Ended{attempt, std::move(status), true});
+    }
   }
   wake_();
 }
@@ -147,14 +162,19 @@ bool Engine::ReadMail() {
     } else if (auto* from = std::get_if<FromPrefill>(&letter)) {
       if (Request* request = Find(from->attempt)) OnMessage(*request, from->message);
     } else if (auto* ended = std::get_if<Ended>(&letter)) {
-      Request* request = Find(ended->attempt);
-      if (request == nullptr) continue;
-      AttemptFailed(*request, ended->status.ok()
-                                  ? absl::UnavailableError("the prefill server ended the run early")
-                                  : ended->status);
+      OnEnded(*ended);
     }
   }
   return !mail.empty();
+}
+
+void Engine::OnEnded(const Ended& ended) {
+  Request* request = Find(ended.attempt);
+  if (request == nullptr) return;
+  if (ended.distrusted) return Distrust(*request, ended.status);
+  AttemptFailed(*request, ended.status.ok()
+                              ? absl::UnavailableError("the prefill server ended the run early")
+                              : ended.status);
 }
 
 Request* Engine::Find(AttemptId attempt) {

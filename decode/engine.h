@@ -11,16 +11,16 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <variant>
 #include <vector>
 
 #include "decode/request.h"
+#include "decode/run_allowance.h"
 #include "model/kv_pool.h"
 #include "model/transformer.h"
-#include "runtime/bounded_queue.h"
 #include "runtime/clock.h"
 #include "runtime/status.h"
+#include "transfer/lost_sessions.h"
 #include "transfer/receiver.h"
 
 namespace lynx::decode {
@@ -46,6 +46,8 @@ class PrefillPeers {
   virtual void Send(AttemptId attempt, v1::DecodeToPrefill message) = 0;
   // Ends an attempt from our side; nothing more is told of it.
   virtual void Cancel(AttemptId attempt) = 0;
+  // The attempt's server broke the protocol: ends its data session. Cancel follows.
+  virtual void Distrust(AttemptId attempt) = 0;
   // This data session is gone for good: the next attempt joins anew.
   virtual void SessionLost(SessionId session) = 0;
 };
@@ -91,7 +93,8 @@ class Engine {
   void Cancel(RequestId request);
 
   // Of an attempt: the data session that its blocks come through (before any message), messages,
-  // and its end (OK: the server closed the run after `done`).
+  // and its end (OK: the server closed the run after `done`). A server that says more than the run
+  // can have fails its attempt, whatever it says after that is dropped.
   void OnAttemptStarted(AttemptId attempt, SessionId session);
   void OnPrefillMessage(AttemptId attempt, v1::PrefillToDecode message);
   void OnAttemptEnded(AttemptId attempt, absl::Status status);
@@ -125,6 +128,7 @@ class Engine {
   struct Ended {
     AttemptId attempt;
     absl::Status status;
+    bool distrusted = false;
   };
   using Mail = std::variant<Submitted, Cancelled, Started, FromPrefill, Ended>;
 
@@ -144,6 +148,7 @@ class Engine {
   absl::Status Validate(const v1::GenerateRequest& request) const;
   void Post(Mail mail);
   bool ReadMail();
+  void OnEnded(const Ended& ended);
   Request* Find(AttemptId attempt);
 
   // engine_transfer.cc: the way to the prompt's KV.
@@ -155,7 +160,9 @@ class Engine {
   bool RawPagesWait() const;
   void OnPromptLogprobs(Request& request, const v1::PromptLogprobs& logprobs);
   void AttemptFailed(Request& request, const absl::Status& status);
+  void Distrust(Request& request, const absl::Status& status);
   void CloseAttempt(Request& request);
+  void ForgetAttempt(Request& request);
   void ReleaseKv(Request& request);
   bool TakeCompletions();
   bool HandleReceiverEvents(std::span<const ReceiverEvent> events);
@@ -204,15 +211,16 @@ class Engine {
   RequestId last_served_{};  // where the next pass begins, if not all fit into one
 
   absl::Mutex mail_mu_;
-  // Has no limit of its own: at most queue_limit requests are open, and an honest prefill sends few
-  // messages for each. One that floods is not held back.
+  // At most queue_limit requests are open. Each is submitted once and cancelled at most twice; each
+  // of its attempts starts at most three times (twice to join anew), ends once, and says no more
+  // than its allowance.
   std::vector<Mail> mail_ ABSL_GUARDED_BY(mail_mu_);
+  std::map<AttemptId, RunAllowance> allowances_ ABSL_GUARDED_BY(mail_mu_);  // of open attempts
 
   std::map<RequestId, std::unique_ptr<Request>> requests_;  // in order of arrival
   std::map<AttemptId, Request*> attempts_;
   std::map<TransferKey, Request*> transfers_;
-  // Sessions that ended lately: an attempt may be told of its session only after the session's end.
-  std::set<SessionId> lost_sessions_;
+  LostSessions lost_sessions_;  // an attempt may be told of its session after the session's end
   std::vector<RequestId> removable_;  // ended in this step
   // Memory of ended requests that a frame is landing in.
   std::map<TransferKey, std::unique_ptr<KvSequence>> quarantine_;

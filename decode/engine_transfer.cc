@@ -9,11 +9,6 @@
 namespace lynx::decode {
 namespace {
 
-// Blocks asked for in one message.
-constexpr size_t kMissingBlocksPerMessage = 4096;
-// Ids only grow, so the smallest are the oldest.
-constexpr size_t kLostSessionsKept = 1024;
-
 TransferId RandomTransferId() {
   thread_local absl::BitGen random;
   TransferId id;
@@ -56,6 +51,10 @@ void Engine::StartAttempt(Request& request) {
   run.set_logprobs(request.proto.logprobs());
   run.set_prompt_logprobs(request.proto.prompt_logprobs());
   run.set_transfer_kv(!request.first_token_only());
+  {
+    absl::MutexLock lock(&mail_mu_);
+    allowances_.emplace(request.attempt, RunAllowance(run, geometry_));
+  }
   peers_.Start(request.attempt, address, std::move(run), request.deadline);
 }
 
@@ -65,7 +64,7 @@ void Engine::OnMessage(Request& request, const v1::PrefillToDecode& message) {
       return OnReady(request);
     case v1::PrefillToDecode::kRawPages:
       if (request.incoming == nullptr) {
-        return AttemptFailed(request, absl::InternalError("raw pages before the grant"));
+        return Distrust(request, absl::InvalidArgumentError("raw pages before the grant"));
       }
       for (const v1::BlockId& page : message.raw_pages().pages()) {
         request.raw_waiting.push_back({page.layer(), BlockKind::kRawPage, page.page()});
@@ -81,7 +80,7 @@ void Engine::OnMessage(Request& request, const v1::PrefillToDecode& message) {
       request.last_arrival = clock_.Now();
       return;
     case v1::PrefillToDecode::MESSAGE_NOT_SET:
-      return;  // a newer server's message that we do not know
+      return;  // not posted
   }
 }
 
@@ -90,7 +89,7 @@ void Engine::OnPromptLogprobs(Request& request, const v1::PromptLogprobs& logpro
   const int64_t first = logprobs.first_position();
   const int64_t end = first + logprobs.tokens_size();
   if (first != request.next_prompt_logprob || end > request.prompt_tokens()) {
-    return AttemptFailed(request, absl::InternalError("unexpected prompt log-probabilities"));
+    return Distrust(request, absl::InvalidArgumentError("unexpected prompt log-probabilities"));
   }
   request.next_prompt_logprob = end;
   const int64_t begin = std::max(first, request.prompt_logprobs_sent + 1);
@@ -113,7 +112,7 @@ void Engine::OnReady(Request& request) {
     reply.mutable_grant();
     return peers_.Send(request.attempt, std::move(reply));
   }
-  if (!request.session.has_value() || lost_sessions_.contains(*request.session)) {
+  if (!request.session.has_value() || lost_sessions_.Contains(*request.session)) {
     return AttemptFailed(request,
                          absl::UnavailableError("no data connection to the prefill server"));
   }
@@ -123,6 +122,11 @@ void Engine::OnReady(Request& request) {
     request.kv = KvSequence::Create(geometry_, prompt / kPageTokens,
                                     prompt + request.proto.max_tokens(), &kv_pool_);
   if (request.kv == nullptr) {
+    {
+      absl::MutexLock lock(&mail_mu_);
+      auto allowance = allowances_.find(request.attempt);
+      if (allowance != allowances_.end()) allowance->second.AllowReady();
+    }
     reply.mutable_not_yet();
     return peers_.Send(request.attempt, std::move(reply));
   }
@@ -138,8 +142,7 @@ void Engine::OnReady(Request& request) {
 void Engine::OnFirstToken(Request& request, const v1::FirstToken& first) {
   const int32_t id = first.token().id();
   if (request.sequence.state() != State::kWaiting || id < 0 || id >= config_.vocab) {
-    return AttemptFailed(request,
-                         absl::InternalError("unexpected first token from the prefill server"));
+    return Distrust(request, absl::InvalidArgumentError("unexpected first token"));
   }
   request.sequence.CommitFirst(id);
   request.history.Push(id);
@@ -163,7 +166,7 @@ void Engine::GrantRawPages(Request& request) {
   absl::Status status = plan.status();
   if (status.ok()) status = receiver_.Excuse(request.key, plan->excused);
   if (status.ok()) status = receiver_.AddGrant(request.key, std::move(plan->grants));
-  if (!status.ok()) return AttemptFailed(request, status);
+  if (!status.ok()) return Distrust(request, status);
   request.raw_waiting.clear();
   for (; request.raw_messages > 0; --request.raw_messages) {
     v1::DecodeToPrefill reply;
@@ -190,12 +193,25 @@ void Engine::AttemptFailed(Request& request, const absl::Status& status) {
                                                                      request.next_address - 1))));
 }
 
+// The prefill server broke the protocol, which is not the client's fault: another one may do
+// better.
+void Engine::Distrust(Request& request, const absl::Status& status) {
+  if (request.attempt_open) peers_.Distrust(request.attempt);
+  AttemptFailed(request, absl::UnavailableError(status.message()));
+}
+
 // Nothing more is wanted from the prefill.
 void Engine::CloseAttempt(Request& request) {
   if (!request.attempt_open) return;
+  ForgetAttempt(request);
+  peers_.Cancel(request.attempt);
+}
+
+void Engine::ForgetAttempt(Request& request) {
   request.attempt_open = false;
   attempts_.erase(request.attempt);
-  peers_.Cancel(request.attempt);
+  absl::MutexLock lock(&mail_mu_);
+  allowances_.erase(request.attempt);
 }
 
 void Engine::ReleaseKv(Request& request) {
@@ -220,7 +236,7 @@ bool Engine::TakeCompletions() {
     request.last_arrival = clock_.Now();
     absl::Status status = request.incoming->OnCompletion(completion);
     if (!status.ok()) {
-      AttemptFailed(request, status);
+      Distrust(request, status);
     } else if (request.incoming->target_complete()) {
       KvComplete(request);
     }
@@ -235,8 +251,7 @@ void Engine::KvComplete(Request& request) {
   v1::DecodeToPrefill done;
   done.set_done(true);
   peers_.Send(request.attempt, std::move(done));
-  request.attempt_open = false;
-  attempts_.erase(request.attempt);
+  ForgetAttempt(request);
   transfers_.erase(request.key);
   receiver_.Revoke(request.key).status().IgnoreError();  // complete: nothing can be landing
   request.granted = false;
@@ -252,8 +267,7 @@ bool Engine::HandleReceiverEvents(std::span<const ReceiverEvent> events) {
       if (it != transfers_.end()) AskForMissing(*it->second);
     } else if (event.type == ReceiverEvent::Type::kSessionDown) {
       peers_.SessionLost(event.session);
-      lost_sessions_.insert(event.session);
-      if (lost_sessions_.size() > kLostSessionsKept) lost_sessions_.erase(lost_sessions_.begin());
+      lost_sessions_.Add(event.session);
       for (auto& [id, request] : requests_) {
         if (request->removed || !request->attempt_open || request->first_token_only() ||
             request->session != event.session) {
@@ -268,8 +282,7 @@ bool Engine::HandleReceiverEvents(std::span<const ReceiverEvent> events) {
 }
 
 void Engine::AskForMissing(Request& request) {
-  absl::StatusOr<std::vector<BlockId>> missing =
-      receiver_.Missing(request.key, kMissingBlocksPerMessage);
+  absl::StatusOr<std::vector<BlockId>> missing = receiver_.Missing(request.key, kMissingBlocksMax);
   request.last_arrival = clock_.Now();
   if (!missing.ok() || missing->empty()) return;
   v1::DecodeToPrefill message;
@@ -307,7 +320,7 @@ bool Engine::RestoreTails() {
     if (request->removed || request->incoming == nullptr || !request->attempt_open) continue;
     absl::StatusOr<int64_t> done = request->incoming->Restore(left, kernels_, pool_);
     if (!done.ok()) {
-      AttemptFailed(*request, done.status());
+      Distrust(*request, done.status());
       continue;
     }
     left -= *done;

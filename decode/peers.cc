@@ -6,8 +6,6 @@
 namespace lynx::decode {
 namespace {
 
-// Ids only grow, so the smallest are the oldest.
-constexpr size_t kLostSessionsKept = 1024;
 // Servers come and go under new addresses; those that are not in use are forgotten above this.
 constexpr size_t kPeersKept = 1024;
 
@@ -33,6 +31,15 @@ absl::StatusOr<HostPort> SplitHostPort(const std::string& address) {
     out.host = out.host.substr(1, out.host.size() - 2);
   }
   return out;
+}
+
+// Where the server that was joined at `joined` wants its data connections.
+absl::StatusOr<HostPort> DataAddress(const std::string& joined, const v1::JoinReply& reply) {
+  ASSIGN_OR_RETURN(HostPort data, SplitHostPort(reply.data_address()));
+  if (!data.host.empty()) return data;
+  ASSIGN_OR_RETURN(const HostPort control, SplitHostPort(joined));
+  data.host = control.host;
+  return data;
 }
 
 // A call that somebody else ended says nothing of the request: another server may do better.
@@ -76,7 +83,11 @@ class Peers::Events final : public RunEvents {
 
 Peers::Peers(const PeersOptions& options, PrefillClientFactory factory, TcpClient& data,
              const Clock& clock)
-    : options_(options), factory_(std::move(factory)), data_(data), clock_(clock) {}
+    : options_(options),
+      factory_(std::move(factory)),
+      data_(data),
+      clock_(clock),
+      resolver_(options.resolve_timeout, options.lookup) {}
 
 Peers::~Peers() = default;
 
@@ -134,10 +145,31 @@ void Peers::Cancel(AttemptId id) {
   if (stream != nullptr) stream->Cancel();
 }
 
+void Peers::Distrust(AttemptId id) {
+  std::shared_ptr<Attempt> attempt;
+  SessionId session{};
+  {
+    absl::MutexLock lock(&mu_);
+    auto it = attempts_.find(id);
+    if (it == attempts_.end()) return;
+    attempt = it->second;
+    session = attempt->session.id;
+  }
+  CloseSession(*attempt->peer, session);
+}
+
+// The next attempt joins anew.
+void Peers::CloseSession(Peer& peer, SessionId session) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (peer.session && peer.session->id == session) peer.session.reset();
+  }
+  data_.CloseSession(session);
+}
+
 void Peers::SessionLost(SessionId session) {
   absl::MutexLock lock(&mu_);
-  lost_sessions_.insert(session);
-  if (lost_sessions_.size() > kLostSessionsKept) lost_sessions_.erase(lost_sessions_.begin());
+  lost_sessions_.Add(session);
   for (auto& [address, peer] : peers_) {
     if (peer->session && peer->session->id == session) peer->session.reset();
   }
@@ -192,26 +224,26 @@ void Peers::Join(const std::shared_ptr<Peer>& peer) {
 }
 
 void Peers::OnJoined(const std::shared_ptr<Peer>& peer, const v1::JoinReply& reply) {
-  dialer_.Run([this, peer, reply] {
-    Joined(peer, Dial(*peer, reply));
+  const absl::StatusOr<HostPort> data = DataAddress(peer->address, reply);
+  const auto end = [this, peer](const absl::StatusOr<Session>& session) {
+    Joined(peer, session);
     calls_.Remove();
+  };
+  if (!data.ok()) return end(data.status());
+  resolver_.Resolve(data->host, data->port, [this, end, reply](NameResolver::Addresses addresses) {
+    end(addresses.ok() ? Dial(reply, *std::move(addresses)) : addresses.status());
   });
 }
 
-absl::StatusOr<Peers::Session> Peers::Dial(const Peer& peer, const v1::JoinReply& reply) {
+absl::StatusOr<Peers::Session> Peers::Dial(const v1::JoinReply& reply,
+                                           std::vector<SocketAddress> addresses) {
   DialRequest request;
+  request.addresses = std::move(addresses);
   request.sender_incarnation = reply.incarnation();
   if (reply.ticket().size() != request.ticket.size()) {
     return absl::InternalError("the prefill server gave a ticket of a wrong size");
   }
   std::copy(reply.ticket().begin(), reply.ticket().end(), request.ticket.begin());
-  ASSIGN_OR_RETURN(HostPort data, SplitHostPort(reply.data_address()));
-  if (data.host.empty()) {
-    ASSIGN_OR_RETURN(const HostPort control, SplitHostPort(peer.address));
-    data.host = control.host;
-  }
-  request.host = data.host;
-  request.port = data.port;
   ASSIGN_OR_RETURN(const SessionId id, data_.Dial(request));
   return Session{id, reply.ticket()};
 }
@@ -223,7 +255,7 @@ void Peers::Joined(const std::shared_ptr<Peer>& peer, const absl::StatusOr<Sessi
     absl::MutexLock lock(&mu_);
     peer->joining = false;
     waiting.swap(peer->waiting);
-    if (status.ok() && lost_sessions_.contains(session->id)) {
+    if (status.ok() && lost_sessions_.Contains(session->id)) {
       status = absl::UnavailableError("the data connection was lost while joining");
     }
     if (status.ok()) peer->session = *session;
@@ -271,16 +303,13 @@ void Peers::OnRunDone(const std::shared_ptr<Attempt>& attempt, const absl::Statu
 // The server does not know the ticket, and had not said so before: the session is of no use.
 bool Peers::MayRejoin(Attempt& attempt, const absl::Status& status) {
   if (!absl::IsUnauthenticated(status) || attempt.answered) return false;
-  const SessionId useless = attempt.session.id;
   {
     absl::MutexLock lock(&mu_);
     attempt.stream = nullptr;
-    std::optional<Session>& session = attempt.peer->session;
-    if (session && session->id == useless) session.reset();
   }
   // The attempt outlives this session: its end must not be taken for the attempt's.
   engine_->OnAttemptStarted(attempt.id, SessionId{});
-  data_.CloseSession(useless);
+  CloseSession(*attempt.peer, attempt.session.id);
   return !std::exchange(attempt.rejoined, true);
 }
 

@@ -9,15 +9,15 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
-#include "decode/dialer.h"
 #include "decode/engine.h"
+#include "decode/name_resolver.h"
 #include "decode/prefill_client.h"
 #include "proto/call_count.h"
+#include "transfer/lost_sessions.h"
 #include "transfer/tcp_client.h"
 
 namespace lynx::decode {
@@ -25,6 +25,8 @@ namespace lynx::decode {
 struct PeersOptions {
   v1::JoinRequest join;  // who we are
   Nanos join_timeout = std::chrono::seconds(2);
+  Nanos resolve_timeout = std::chrono::seconds(2);  // for a data host's name, behind the join
+  NameResolver::Lookup lookup = ResolveHost;
 };
 
 // Threads: as PrefillPeers for the engine; streams and joins come back from any thread.
@@ -44,6 +46,7 @@ class Peers final : public PrefillPeers {
              Nanos deadline) override;
   void Send(AttemptId attempt, v1::DecodeToPrefill message) override;
   void Cancel(AttemptId attempt) override;
+  void Distrust(AttemptId attempt) override;
   void SessionLost(SessionId session) override;
 
  private:
@@ -66,10 +69,11 @@ class Peers final : public PrefillPeers {
   void Join(const std::shared_ptr<Peer>& peer);
   void OnJoined(const std::shared_ptr<Peer>& peer, const v1::JoinReply& reply);
   void Joined(const std::shared_ptr<Peer>& peer, const absl::StatusOr<Session>& session);
-  absl::StatusOr<Session> Dial(const Peer& peer, const v1::JoinReply& reply);
+  absl::StatusOr<Session> Dial(const v1::JoinReply& reply, std::vector<SocketAddress> addresses);
   void StartRun(const std::shared_ptr<Attempt>& attempt, const Session& session);
   void OnRunMessage(Attempt& attempt, v1::PrefillToDecode message);
   void OnRunDone(const std::shared_ptr<Attempt>& attempt, const absl::Status& status);
+  void CloseSession(Peer& peer, SessionId session);
   bool MayRejoin(Attempt& attempt, const absl::Status& status);
   void End(Attempt& attempt, const absl::Status& status);
 
@@ -84,10 +88,9 @@ class Peers final : public PrefillPeers {
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   std::map<std::string, std::shared_ptr<Peer>> peers_ ABSL_GUARDED_BY(mu_);  // by address
   std::map<AttemptId, std::shared_ptr<Attempt>> attempts_ ABSL_GUARDED_BY(mu_);
-  // Sessions that ended lately: one may end before its join is told of it.
-  std::set<SessionId> lost_sessions_ ABSL_GUARDED_BY(mu_);
+  LostSessions lost_sessions_ ABSL_GUARDED_BY(mu_);  // one may end before its join is told of it
 
-  Dialer dialer_;
+  NameResolver resolver_;
 };
 
 }  // namespace lynx::decode

@@ -30,7 +30,10 @@ absl::StatusOr<SessionId> TcpClientIo::Dial(const DialRequest& request) {
   if (request.sender_incarnation == 0) {
     return absl::InvalidArgumentError("incarnation 0 is not valid");
   }
-  ASSIGN_OR_RETURN(std::vector<SocketAddress> addresses, ResolveHost(request.host, request.port));
+  std::vector<SocketAddress> addresses = request.addresses;
+  if (addresses.empty()) {
+    ASSIGN_OR_RETURN(addresses, ResolveHost(request.host, request.port));
+  }
   SessionId id{};
   {
     absl::MutexLock lock(&mu_);

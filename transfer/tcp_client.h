@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/status.h"
 #include "transfer/block.h"
 #include "transfer/channel.h"
 #include "transfer/tcp_options.h"
+#include "transfer/tcp_socket.h"
 
 namespace lynx {
 
@@ -21,8 +23,9 @@ struct TcpClientOptions {
 };
 
 struct DialRequest {
-  std::string host;  // a name or an address
+  std::string host;  // a name or an address; a name is resolved, which may wait
   uint16_t port = 0;
+  std::vector<SocketAddress> addresses{};  // instead of host and port: nothing waits
   Ticket ticket{};
   uint64_t sender_incarnation = 0;  // as the join told it
 };
@@ -35,9 +38,9 @@ class TcpClient {
   // Closes everything and joins the I/O thread; sessions that exist are reported down.
   virtual ~TcpClient() = default;
 
-  // Any thread. Resolves the name (the only step that may wait), then dials both streams in the
-  // background: a session event, up or down, follows within connect and handshake timeouts.
-  // RESOURCE_EXHAUSTED, INVALID_ARGUMENT, UNAVAILABLE (unknown host).
+  // Any thread. Resolves the name, if there is one, then dials both streams in the background: a
+  // session event, up or down, follows within connect and handshake timeouts. RESOURCE_EXHAUSTED,
+  // INVALID_ARGUMENT, UNAVAILABLE (unknown host).
   virtual absl::StatusOr<SessionId> Dial(const DialRequest& request) = 0;
   virtual void CloseSession(SessionId session) = 0;
 };

@@ -24,13 +24,12 @@ absl::StatusOr<UniqueFd> OpenSocket(int family) {
   return fd;
 }
 
-}  // namespace
-
-absl::StatusOr<std::vector<SocketAddress>> ResolveHost(const std::string& host, uint16_t port) {
+absl::StatusOr<std::vector<SocketAddress>> Resolve(const std::string& host, uint16_t port,
+                                                   int flags) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_protocol = IPPROTO_TCP;
-  hints.ai_flags = AI_NUMERICSERV;
+  hints.ai_flags = AI_NUMERICSERV | flags;
   addrinfo* found = nullptr;
   int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (error != 0) {
@@ -47,6 +46,17 @@ absl::StatusOr<std::vector<SocketAddress>> ResolveHost(const std::string& host, 
   }
   if (addresses.empty()) return absl::UnavailableError(absl::StrCat("no address for ", host));
   return addresses;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<SocketAddress>> ResolveHost(const std::string& host, uint16_t port) {
+  return Resolve(host, port, 0);
+}
+
+absl::StatusOr<std::vector<SocketAddress>> ResolveNumericHost(const std::string& host,
+                                                              uint16_t port) {
+  return Resolve(host, port, AI_NUMERICHOST);
 }
 
 absl::StatusOr<UniqueFd> ListenTcp(const std::string& host, uint16_t port) {

@@ -22,6 +22,9 @@ struct SocketAddress {
 
 // May wait for a name server. UNAVAILABLE with the name.
 absl::StatusOr<std::vector<SocketAddress>> ResolveHost(const std::string& host, uint16_t port);
+// Addresses such as 10.0.0.1 or ::1 only: never waits.
+absl::StatusOr<std::vector<SocketAddress>> ResolveNumericHost(const std::string& host,
+                                                              uint16_t port);
 
 // All sockets are non-blocking and closed on exec.
 absl::StatusOr<UniqueFd> ListenTcp(const std::string& host, uint16_t port);

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "absl/synchronization/blocking_counter.h"
 #include "absl/time/clock.h"
 #include "model/loader.h"
 #include "runtime/wakeup.h"
@@ -102,13 +103,13 @@ TcpClientOptions ClientData() {
 
 // A real engine, stepped by the test, whose peers speak to the fake.
 struct World {
-  World()
+  explicit World(const PeersOptions& options = {})
       : model(*LoadModel(LYNX_TEST_DATA "/models/tiny-llama.gguf")),
         sender(SendQueueOptions{}),
         server(*TcpServer::Start(ServerData(), &sender)),
         client(*TcpClient::Start(ClientData(), &receiver)),
         peers(
-            PeersOptions{}, [this](const std::string&) { return fake; }, *client, clock),
+            options, [this](const std::string&) { return fake; }, *client, clock),
         engine(EngineOptions{}, model.config, model.weights, *SelectKernels(), pool, clock,
                receiver, peers, sink, [] {}) {
     peers.Bind(&engine);
@@ -119,7 +120,7 @@ struct World {
     client.reset();
   }
 
-  void Submit() {
+  void Submit(const std::string& address = "127.0.0.1:1") {
     v1::GenerateRequest request;
     for (int i = 0; i < 70; ++i) request.add_prompt(3 + i);
     request.set_max_tokens(4);
@@ -127,15 +128,15 @@ struct World {
     request.mutable_sampling()->set_repetition_penalty(1);
     request.set_logprobs(-1);
     request.set_prompt_logprobs(-1);
-    request.add_prefill_addresses("127.0.0.1:1");
+    request.add_prefill_addresses(address);
     REQUIRE(engine.Submit(std::move(request), clock.Now() + std::chrono::seconds(60)).ok());
     engine.Step();
   }
-  std::string AnswerJoin(size_t i) {
+  std::string AnswerJoin(size_t i, const std::string& data_host = "") {
     const IssuedTicket issued = *server->IssueTicket(8);
     v1::JoinReply reply;
     reply.set_incarnation(7);
-    reply.set_data_address(absl::StrCat(":", server->port()));
+    reply.set_data_address(absl::StrCat(data_host, ":", server->port()));
     reply.set_ticket(std::string(issued.ticket.begin(), issued.ticket.end()));
     fake->EndJoin(i, reply);
     return reply.ticket();
@@ -213,6 +214,143 @@ TEST_CASE("peers: after a lost session the next attempt joins anew") {
   }
   REQUIRE(world.sink.statuses.size() == 1);
   CHECK(absl::IsUnavailable(world.sink.statuses[0]));
+  world.Submit();
+  CHECK(world.fake->join_count() == 2);
+}
+
+// Ends when it is told to, like a name server that does not answer.
+struct HangingLookup {
+  NameResolver::Addresses operator()(const std::string&, uint16_t) const {
+    absl::MutexLock lock(&state->mu);
+    ++state->waiting;
+    state->mu.Await(absl::Condition(&state->end));
+    --state->waiting;
+    return absl::UnavailableError("told to end");
+  }
+  void WaitFor(int waiting) const {
+    absl::MutexLock lock(&state->mu);
+    const auto reached = [this, waiting]()
+                             ABSL_NO_THREAD_SAFETY_ANALYSIS { return state->waiting == waiting; };
+    REQUIRE(state->mu.AwaitWithTimeout(absl::Condition(&reached), absl::Seconds(60)));
+  }
+  void End() const {
+    {
+      absl::MutexLock lock(&state->mu);
+      state->end = true;
+    }
+    WaitFor(0);
+  }
+
+  struct State {
+    absl::Mutex mu;
+    int waiting = 0;
+    bool end = false;
+  };
+  std::shared_ptr<State> state = std::make_shared<State>();
+};
+
+TEST_CASE("peers: a data host whose name is not resolved holds no other server up") {
+  const HangingLookup lookup;
+  {
+    PeersOptions options;
+    options.resolve_timeout = std::chrono::hours(1);
+    options.lookup = lookup;
+    World world(options);
+    world.Submit();
+    world.AnswerJoin(0, "hangs.example");
+    lookup.WaitFor(1);
+    world.Submit("127.0.0.1:2");
+    world.AnswerJoin(1);
+    world.fake->Run(0);  // of the second server
+    CHECK(world.sink.statuses.empty());
+    lookup.End();  // the peers close when every join has ended
+  }
+}
+
+TEST_CASE("peers: a name that is not resolved in time fails the attempt") {
+  const HangingLookup lookup;
+  {
+    PeersOptions options;
+    options.resolve_timeout = std::chrono::milliseconds(1);
+    options.lookup = lookup;
+    World world(options);
+    world.Submit();
+    world.AnswerJoin(0, "hangs.example");
+    for (const absl::Time end = absl::Now() + absl::Seconds(60);
+         world.sink.statuses.empty() && absl::Now() < end;) {
+      world.engine.Step();
+    }
+    REQUIRE(world.sink.statuses.size() == 1);
+    CHECK(absl::IsUnavailable(world.sink.statuses[0]));
+    CHECK_THAT(std::string(world.sink.statuses[0].message()), Catch::Contains("hangs.example"));
+    world.Submit();
+    CHECK(world.fake->join_count() == 2);
+  }
+  lookup.WaitFor(1);  // its thread outlives the world, and touches nothing
+  lookup.End();
+}
+
+TEST_CASE(
+    "name resolver: numbers are not looked up, hanging names are limited and told at the end") {
+  const HangingLookup lookup;
+  absl::Mutex mu;
+  std::vector<absl::StatusCode> codes;
+  const auto done = [&](const NameResolver::Addresses& addresses) {
+    absl::MutexLock lock(&mu);
+    codes.push_back(addresses.status().code());
+  };
+  {
+    NameResolver resolver(std::chrono::hours(1), lookup);
+    for (int i = 0; i < NameResolver::kThreadsMax; ++i) resolver.Resolve("name", 1, done);
+    CHECK(codes.empty());
+    resolver.Resolve("one.more", 1, done);
+    resolver.Resolve("127.0.0.1", 1, done);
+    resolver.Resolve("::1", 1, done);
+    CHECK(codes == std::vector{absl::StatusCode::kResourceExhausted, absl::StatusCode::kOk,
+                               absl::StatusCode::kOk});
+  }
+  CHECK(codes.size() == 3 + NameResolver::kThreadsMax);
+  CHECK(codes.back() == absl::StatusCode::kCancelled);
+  lookup.WaitFor(NameResolver::kThreadsMax);
+  lookup.End();
+}
+
+TEST_CASE("name resolver: names are looked up side by side") {
+  NameResolver resolver(std::chrono::hours(1));
+  absl::BlockingCounter counter(4);
+  std::atomic<int> found{0};
+  for (int i = 0; i < 4; ++i) {
+    resolver.Resolve("localhost", 80, [&](const NameResolver::Addresses& addresses) {
+      found += addresses.ok() && !addresses->empty();
+      counter.DecrementCount();
+    });
+  }
+  counter.Wait();
+  CHECK(found == 4);
+}
+
+TEST_CASE("peers: a server that says too much loses its session") {
+  World world;
+  world.Submit();
+  world.AnswerJoin(0);
+  for (const absl::Time end = absl::Now() + absl::Seconds(60);
+       world.server->stats().sessions_up == 0 && absl::Now() < end;) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  REQUIRE(world.server->stats().sessions_up == 1);
+  v1::PrefillToDecode all_sent;
+  all_sent.set_all_sent(true);
+  const std::shared_ptr<RunEvents> events = world.fake->Run(0)->events;
+  for (int i = 0; i < 1000; ++i) events->OnMessage(all_sent);
+  world.engine.Step();
+  REQUIRE(world.sink.statuses.size() == 1);
+  CHECK(absl::IsUnavailable(world.sink.statuses[0]));
+  CHECK_THAT(std::string(world.sink.statuses[0].message()), Catch::Contains("all_sent"));
+  for (const absl::Time end = absl::Now() + absl::Seconds(60);
+       world.server->stats().sessions_lost == 0 && absl::Now() < end;) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  CHECK(world.server->stats().sessions_lost == 1);
   world.Submit();
   CHECK(world.fake->join_count() == 2);
 }
