@@ -111,8 +111,13 @@ Nanos VirtualPair::NextEvent() const {
   if (link_->NextEventAt().has_value()) consider(*link_->NextEventAt());
   if (prefill_free_at_ > now) consider(prefill_free_at_);
   if (decode_free_at_ > now) consider(decode_free_at_);
-  if (prefill_->NextDeadline() != Nanos::max()) consider(prefill_->NextDeadline());
-  if (decode_->NextDeadline() != Nanos::max()) consider(decode_->NextDeadline());
+  // A busy engine looks at its deadlines when it is free again.
+  if (prefill_->NextDeadline() != Nanos::max()) {
+    consider(std::max(prefill_->NextDeadline(), prefill_free_at_));
+  }
+  if (decode_->NextDeadline() != Nanos::max()) {
+    consider(std::max(decode_->NextDeadline(), decode_free_at_));
+  }
   return next;
 }
 
