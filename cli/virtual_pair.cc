@@ -48,7 +48,8 @@ bool VirtualPair::OnEvent(decode::RequestId request, v1::GenerateEvent event) {
   Result& result = *open_.at(request);
   const Nanos since = clock_.Now() + options_.decode_step - result.submitted;
   protocol_error_.Update(result.timed.Add(event, since));
-  return true;
+  if (!protocol_error_.ok()) return false;
+  return observer_ == nullptr || observer_(result.timed.collected, event);
 }
 
 void VirtualPair::OnFinished(decode::RequestId request, const absl::Status& status) {

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cli/direct_link.h"
@@ -50,6 +52,11 @@ class VirtualPair final : public decode::RequestSink {
   const TimedResult& SubmitTimed(v1::GenerateRequest request);
   void Cancel(const Collected& request);
 
+  // Called with each event of every request once it was found to keep the protocol. False: the
+  // receiver is gone, the request is cancelled.
+  using Observer = std::function<bool(const Collected& request, const v1::GenerateEvent& event)>;
+  void set_observer(Observer observer) { observer_ = std::move(observer); }
+
   // Goes on until every request has ended, or `steps_max` steps were made. INTERNAL: nothing can
   // happen any more but a request is open, or a request's events break the protocol.
   absl::Status Run(int64_t steps_max = INT64_MAX);
@@ -87,6 +94,7 @@ class VirtualPair final : public decode::RequestSink {
   Nanos prefill_free_at_{0}, decode_free_at_{0};
   std::map<decode::RequestId, Result*> open_;
   std::vector<std::unique_ptr<Result>> results_;
+  Observer observer_;
   absl::Status protocol_error_;
 };
 
