@@ -48,6 +48,10 @@ void AddVllmNames(const std::string& model, std::vector<prometheus::MetricFamily
   for (prometheus::MetricFamily& copy : copies) families->push_back(std::move(copy));
 }
 
+double UsedPart(int64_t total, int64_t free) {
+  return total > 0 ? static_cast<double>(total - free) / static_cast<double>(total) : 0;
+}
+
 }  // namespace
 
 GatewayMetrics::GatewayMetrics(bool vllm_names)
@@ -81,6 +85,8 @@ GatewayMetrics::GatewayMetrics(bool vllm_names)
       running_(Level("lynx_num_requests_running", "Running on the decode servers")),
       waiting_(Level("lynx_num_requests_waiting", "Waiting at the decode servers")),
       kv_usage_(Level("lynx_kv_cache_usage_perc", "Used part of the KV pages, 0 to 1")),
+      prefill_kv_usage_(Level("lynx_prefill_kv_cache_usage_perc",
+                              "Used part of the prefill servers' KV pages, 0 to 1")),
       decode_ready_(Level("lynx_decode_servers_ready", "Decode servers that take requests")),
       prefill_ready_(Level("lynx_prefill_servers_ready", "Prefill servers that answer")) {}
 
@@ -127,8 +133,8 @@ std::string GatewayMetrics::Text(const PoolState& pool, int64_t requests_in_flig
   connections_.Set(static_cast<double>(connections));
   running_.Set(static_cast<double>(pool.requests_running));
   waiting_.Set(static_cast<double>(pool.requests_waiting));
-  const double used = static_cast<double>(pool.pages_total - pool.pages_free);
-  kv_usage_.Set(pool.pages_total > 0 ? used / static_cast<double>(pool.pages_total) : 0);
+  kv_usage_.Set(UsedPart(pool.pages_total, pool.pages_free));
+  prefill_kv_usage_.Set(UsedPart(pool.prefill_pages_total, pool.prefill_pages_free));
   decode_ready_.Set(static_cast<double>(pool.decode_ready));
   prefill_ready_.Set(static_cast<double>(pool.prefill_ready));
   std::vector<prometheus::MetricFamily> families = registry_.Collect();

@@ -43,8 +43,8 @@ class GatewayMetrics {
   prometheus::Histogram &first_token_, &inter_token_, &per_token_, &e2e_;
   prometheus::Counter &prompt_tokens_, &generation_tokens_, &clients_gone_;
   prometheus::Counter &drafted_, &accepted_, &rolled_back_, &anchor_bytes_, &residual_bytes_;
-  prometheus::Gauge &in_flight_, &connections_, &running_, &waiting_, &kv_usage_, &decode_ready_,
-      &prefill_ready_;
+  prometheus::Gauge &in_flight_, &connections_, &running_, &waiting_, &kv_usage_,
+      &prefill_kv_usage_, &decode_ready_, &prefill_ready_;
 };
 
 }  // namespace lynx

@@ -27,6 +27,30 @@ std::string RequestId(const std::string& sent) {
   return good ? sent : RandomHex(32);
 }
 
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = absl::ascii_tolower(static_cast<unsigned char>(c));
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+// A path's segment as it was meant: clients escape a model name's spaces and slashes. What is no
+// escape stays.
+std::string Unescaped(const std::string& segment) {
+  std::string out;
+  for (size_t i = 0; i < segment.size(); ++i) {
+    const bool room = segment[i] == '%' && segment.size() - i > 2;
+    const int high = room ? HexDigit(segment[i + 1]) : -1;
+    const int low = room ? HexDigit(segment[i + 2]) : -1;
+    if (high < 0 || low < 0) {
+      out.push_back(segment[i]);
+    } else {
+      out.push_back(static_cast<char>(high * 16 + low));
+      i += 2;
+    }
+  }
+  return out;
+}
+
 // The route as metrics name it: a fixed set, whatever clients ask for.
 std::string RouteName(const std::string& path) {
   for (const char* known : {"/v1/chat/completions", "/v1/completions", "/v1/models", "/health",
@@ -155,15 +179,17 @@ absl::StatusOr<HttpResponse> Router::Models(const std::string& path) const {
   const std::vector<std::string> names = ModelNames(*parts_.options, pool);
   // Kubernetes takes this for readiness.
   if (pool.decode_ready == 0) return absl::UnavailableError(pool.problem);
+  const bool all = path == "/v1/models";
+  const std::string wanted = all ? "" : Unescaped(path.substr(sizeof("/v1/models/") - 1));
   OrderedJson data = OrderedJson::array();
   for (const std::string& name : names) {
     OrderedJson model = {{"id", name},         {"object", "model"},       {"created", started_},
                          {"owned_by", "lynx"}, {"root", pool.model_name}, {"parent", nullptr}};
     model["max_model_len"] = pool.max_context;
-    if (path == absl::StrCat("/v1/models/", name)) return JsonReply(model);
+    if (!all && name == wanted) return JsonReply(model);
     data.push_back(std::move(model));
   }
-  if (path != "/v1/models") return UnknownModel(path.substr(sizeof("/v1/models/") - 1));
+  if (!all) return UnknownModel(wanted);
   return JsonReply({{"object", "list"}, {"data", std::move(data)}});
 }
 

@@ -151,7 +151,12 @@ PoolState ServerPool::State() const {
   absl::MutexLock lock(&mu_);
   PoolState state;
   state.decode_total = static_cast<int64_t>(decode_.size());
-  for (const Server& server : prefill_) state.prefill_ready += server.reachable ? 1 : 0;
+  for (const Server& server : prefill_) {
+    if (!server.reachable) continue;
+    ++state.prefill_ready;
+    state.prefill_pages_total += server.info.pages_total();
+    state.prefill_pages_free += server.info.pages_free();
+  }
   for (const Server& server : decode_) {
     if (!ReadyLocked(server)) continue;
     const v1::ServerInfo& info = server.info;

@@ -23,8 +23,9 @@ struct PoolState {
   int64_t prefill_ready = 0;
   std::string model_name;   // of a ready decode server; empty if there is none
   int64_t max_context = 0;  // the smallest of the ready ones
-  int64_t requests_running = 0, requests_waiting = 0;  // as the decode servers reported
-  int64_t pages_total = 0, pages_free = 0;
+  int64_t requests_running = 0, requests_waiting = 0;       // as the decode servers reported
+  int64_t pages_total = 0, pages_free = 0;                  // of the ready decode servers
+  int64_t prefill_pages_total = 0, prefill_pages_free = 0;  // of the reachable prefill servers
   std::string problem;  // of a server that is not ready; for messages
 };
 

@@ -291,6 +291,21 @@ TEST_CASE("a server of another identity takes no retry") {
   CHECK(gateway.Post(kChat, ChatBody("")).status == 503);
 }
 
+TEST_CASE("a model's name may be escaped in a path") {
+  GatewayOptions options;
+  options.served_model_names = {"org/a model", "50%", "x%2"};
+  GatewayFixture gateway(Alphabet, options);
+  TestClient client = gateway.Connect();
+  const auto id = [&](const char* path) { return client.Call("GET", path).json()["id"]; };
+  CHECK(id("/v1/models/org%2Fa%20model") == "org/a model");
+  CHECK(id("/v1/models/org%2fa%20model") == "org/a model");
+  CHECK(id("/v1/models/50%25") == "50%");
+  CHECK(id("/v1/models/50%") == "50%");  // no escape
+  CHECK(id("/v1/models/x%2") == "x%2");
+  CHECK(client.Call("GET", "/v1/models/org%2Ga%20model").status == 404);
+  CHECK(client.Call("GET", "/v1/models/%FF%00").status == 404);
+}
+
 TEST_CASE("the other endpoints") {
   GatewayFixture gateway(Alphabet);
   TestClient client = gateway.Connect();
@@ -313,7 +328,7 @@ TEST_CASE("the other endpoints") {
   for (const char* line :
        {"lynx_generation_tokens_total 3", "vllm:num_requests_waiting{model_name=\"fake\"} 0",
         "vllm:num_requests_running{model_name=\"fake\"} 0", "lynx_kv_cache_usage_perc 0.6",
-        "vllm:kv_cache_usage_perc{model_name=\"fake\"} 0.6",
+        "lynx_prefill_kv_cache_usage_perc 0.6", "vllm:kv_cache_usage_perc{model_name=\"fake\"} 0.6",
         "lynx_request_success_total{finished_reason=\"length\"} 1",
         "lynx_time_to_first_token_seconds_count 1"}) {
     CAPTURE(line);
