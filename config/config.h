@@ -132,7 +132,7 @@ struct TransferConfig {
 
   // Frames last about so long on the link. Shorter: an Anchor waits less behind a Residual; longer:
   // fewer headers and system calls.
-  int64_t frame_time_ms = 5;
+  int64_t frame_time_ms = 3;
   int64_t min_frame_kib = 16;
   int64_t max_frame_kib = 4096;
   // More keeps fast links busy; an Anchor waits for all of them.

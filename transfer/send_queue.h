@@ -33,8 +33,10 @@ struct SendQueueOptions {
   // How long a transfer's Residual may be held up by other transfers' Anchors, in all. Smaller:
   // committed tokens come sooner under load; larger: provisional ones do.
   Nanos residual_max_wait = std::chrono::milliseconds(50);
-  // A frame takes at most this long on the link, so that an Anchor waits for little...
-  Nanos frame_time = std::chrono::milliseconds(5);
+  // A frame takes at most this long on the link, so that an Anchor waits for little: for the two
+  // Residual frames that may be under way and for its own first bytes, which with 5 ms frames came
+  // to more than 10 ms (docs/measurements.md)...
+  Nanos frame_time = std::chrono::milliseconds(3);
   // ...but is at least this large (never less than one block), so that headers and system calls
   // stay cheap.
   uint64_t min_frame_bytes = 16 << 10;
