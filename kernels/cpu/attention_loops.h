@@ -67,7 +67,7 @@ template <class S, int R, int J, class Rows>
 #pragma GCC unroll 8
       for (int j = 0; j < J; ++j) S::FmaInto(acc[r][j], x[j], factor);
     }
-    LoadAgain();
+    row = LoadAgain(row);
 #pragma GCC unroll 8
     for (int j = 0; j < J; ++j) x[j] = rows.Even(row, lane + j * S::kLanes);
 #pragma GCC unroll 8
@@ -304,27 +304,33 @@ class AttentionBlock {
     }
   }
 
+  // Out of line, as ValueTile: inside a larger function the compiler runs out of registers.
+  template <int R, int J, class Rows>
+  [[gnu::noinline]] void ScoreTile(const Rows& keys, int i, int token, const float* q,
+                                   const float* base) {
+    next_.Step();
+    F acc[R][J];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int j = 0; j < J; ++j) acc[r][j] = F(base == nullptr ? 0.0f : base[i + r]);
+    }
+    Chain<S, R, J>(keys, 0, d_ / 2, token, q + i * s_.stride, s_.stride, acc);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      float* scores = s_.scores + (i + r) * kPageTokens + token;
+#pragma GCC unroll 8
+      for (int j = 0; j < J; ++j) S::Store(scores + j * S::kLanes, acc[r][j]);
+    }
+  }
+
   template <class Rows>
   void Scores(const Rows& keys, const float* q, const float* base) {
     ForTiles(0, queries_, [&]<int R>(int i) {
       constexpr int J = std::min(S::TileVectors(R), kPageTokens / S::kLanes);
       constexpr int kTokens = J * S::kLanes;
       for (int t = all_.begin / kTokens * kTokens; t < all_.end; t += kTokens) {
-        next_.Step();
-        F acc[R][J];
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-          const F start(base == nullptr ? 0.0f : base[i + r]);
-#pragma GCC unroll 8
-          for (int j = 0; j < J; ++j) acc[r][j] = start;
-        }
-        Chain<S, R, J>(keys, 0, d_ / 2, t, q + i * s_.stride, s_.stride, acc);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-          float* scores = s_.scores + (i + r) * kPageTokens + t;
-#pragma GCC unroll 8
-          for (int j = 0; j < J; ++j) S::Store(scores + j * S::kLanes, acc[r][j]);
-        }
+        ScoreTile<R, J>(keys, i, t, q, base);
       }
     });
   }
@@ -343,8 +349,8 @@ class AttentionBlock {
   }
 
   template <int R, int J, class Rows>
-  void ValueTile(const Rows& rows, TokenRange range, int i, int channel, const float* step,
-                 const float* offset) {
+  [[gnu::noinline]] void ValueTile(const Rows& rows, TokenRange range, int i, int channel,
+                                   const float* step, const float* offset) {
     next_.Step();
     F acc[R][J];
 #pragma GCC unroll 8

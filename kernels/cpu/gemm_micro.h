@@ -139,9 +139,9 @@ __attribute__((noinline)) void Micro(const MicroArgs& args) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) columns[v] = OddMembers(w + v * 2 * kLanes);
     MultiplyAdd(a + 1, lda, columns, acc);
-    LoadAgain();
+    const bf16* again = LoadAgain(w);
 #pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) columns[v] = EvenMembers(w + v * 2 * kLanes);
+    for (int v = 0; v < kVecs; ++v) columns[v] = EvenMembers(again + v * 2 * kLanes);
     MultiplyAdd(a, lda, columns, acc);
   }
   StoreAccumulators(args, acc);
