@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "runtime/aligned_buffer.h"
+#include "runtime/huge_page_arena.h"
 #include "runtime/status.h"
 
 namespace lynx::bench {
@@ -17,11 +17,10 @@ double Now() {
   return std::chrono::duration<double>(now).count();
 }
 
-// Adds up words and asks for memory ahead, as the kernels do: the memory is what is measured.
+// Adds up words in order: the hardware's own prefetch reads such a stream fastest.
 uint64_t Sum(const uint64_t* p, size_t count) {
   uint64_t s[8] = {};
   for (size_t i = 0; i + 8 <= count; i += 8) {
-    __builtin_prefetch(p + i + 256);
     for (int j = 0; j < 8; ++j) s[j] += p[i + j];
   }
   return s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
@@ -66,14 +65,13 @@ double MedianSeconds(double seconds, absl::FunctionRef<void()> call) {
 
 double ReadBytesPerSecond(ThreadPool& pool) {
   constexpr size_t kWords = size_t{16} << 20;  // 128 MB: well above a last-level cache
-  AlignedBuffer<uint64_t> memory(kWords);
-  std::memset(memory.data(), 1, kWords * sizeof(uint64_t));
+  HugePageArena arena;                         // as the weights
+  auto* memory = reinterpret_cast<uint64_t*>(arena.Allocate(kWords * sizeof(uint64_t)));
+  std::memset(memory, 1, kWords * sizeof(uint64_t));
   std::atomic<uint64_t> sink{0};
   const size_t share = kWords / static_cast<size_t>(pool.threads()) / 8 * 8;
   const double seconds = BestSeconds(0.3, [&] {
-    pool.Run([&](int worker) {
-      sink += Sum(memory.data() + static_cast<size_t>(worker) * share, share);
-    });
+    pool.Run([&](int worker) { sink += Sum(memory + static_cast<size_t>(worker) * share, share); });
   });
   LYNX_CHECK(sink != 0);
   return static_cast<double>(share * sizeof(uint64_t)) * pool.threads() / seconds;
