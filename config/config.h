@@ -91,6 +91,7 @@ struct PrefillConfig {
   int64_t queue_limit = 256;       // requests that are not finished; further ones go elsewhere
   int64_t not_yet_retry_ms = 20;   // until a decode server short of memory is asked again
   int64_t max_context_tokens = 0;  // 0: the model's
+  int64_t stall_timeout_s = 120;   // a longer step of the engine makes gRPC health NOT_SERVING
   int64_t drain_timeout_s = 45;    // after SIGTERM; what still runs then is cut
 };
 
@@ -116,6 +117,7 @@ struct DecodeConfig {
   int64_t restore_pages_per_step = 256;
 
   int64_t max_context_tokens = 0;  // 0: the model's
+  int64_t stall_timeout_s = 120;   // a longer step of the engine makes gRPC health NOT_SERVING
   int64_t drain_timeout_s = 45;    // after SIGTERM; what still runs then is cut
 };
 

@@ -11,6 +11,9 @@ constexpr char kQueueHelp[] =
 constexpr char kContextHelp[] =
     "Longest prompt and output together. 0: the model's. Smaller bounds what one request may "
     "take.";
+constexpr char kStallHelp[] =
+    "A step of the engine that takes longer makes gRPC health NOT_SERVING until it ends: above the "
+    "longest pass over a whole batch.";
 constexpr char kDrainHelp[] = "After SIGTERM, for requests to end. What still runs then is cut.";
 
 }  // namespace
@@ -31,6 +34,7 @@ void AddPrefillFields(PrefillConfig& c, FieldList& list) {
   list.Int("prefill.not_yet_retry_ms", &c.not_yet_retry_ms, 1, kMaxMillis,
            "Until a decode server that was short of memory is asked again.");
   list.Int("prefill.max_context_tokens", &c.max_context_tokens, 0, kMaxTokens, kContextHelp);
+  list.Int("prefill.stall_timeout_s", &c.stall_timeout_s, 1, kMaxSeconds, kStallHelp);
   list.Int("prefill.drain_timeout_s", &c.drain_timeout_s, 0, kMaxSeconds, kDrainHelp);
 }
 
@@ -51,6 +55,7 @@ void AddDecodeFields(DecodeConfig& c, FieldList& list) {
            "Pages restored to BF16 between two passes, for kv.target bf16. More: sooner "
            "committed; fewer: other requests' tokens wait less.");
   list.Int("decode.max_context_tokens", &c.max_context_tokens, 0, kMaxTokens, kContextHelp);
+  list.Int("decode.stall_timeout_s", &c.stall_timeout_s, 1, kMaxSeconds, kStallHelp);
   list.Int("decode.drain_timeout_s", &c.drain_timeout_s, 0, kMaxSeconds, kDrainHelp);
 }
 

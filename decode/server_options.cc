@@ -30,6 +30,7 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   options.sessions_max = static_cast<size_t>(config.transfer.max_sessions);
   options.listen_host = decode.listen_address;
   options.port = decode.port;
+  options.stall_timeout = std::chrono::seconds(decode.stall_timeout_s);
   return options;
 }
 

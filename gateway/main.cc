@@ -1,6 +1,4 @@
 // lynx-gateway: the OpenAI API in front of decode and prefill servers.
-#include <spdlog/spdlog.h>
-
 #include "gateway/model_text.h"
 #include "gateway/options_from_config.h"
 #include "gateway/server.h"
@@ -11,7 +9,7 @@
 namespace lynx {
 namespace {
 
-absl::StatusOr<std::unique_ptr<GatewayServer>> StartGateway(const Config& config) {
+absl::StatusOr<RunningRole> StartGateway(const Config& config) {
   if (config.model.empty()) {
     return absl::InvalidArgumentError(
         "no model is configured: set `model` to the servers' GGUF file or Hugging Face folder");
@@ -21,27 +19,15 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> StartGateway(const Config& config
       std::unique_ptr<GatewayServer> server,
       GatewayServer::Create(GatewayOptionsFromConfig(config.gateway), std::move(model)));
   RETURN_IF_ERROR(server->Start());
-  return server;
+  std::string address =
+      absl::StrCat("address=", JoinHostPort(config.gateway.listen_address, server->port()));
+  return RunningRole{std::move(server), std::move(address),
+                     std::chrono::seconds(config.gateway.drain_timeout_s)};
 }
 
 }  // namespace
 }  // namespace lynx
 
 int main(int argc, char** argv) {
-  const lynx::ShutdownSignal signal;
-  int exit_code = 0;
-  const std::optional<lynx::Config> config =
-      lynx::ConfigFromCommandLine("gateway", argc, argv, &exit_code);
-  if (!config) return exit_code;
-  const auto server = lynx::StartGateway(*config);
-  if (!server.ok()) {
-    spdlog::error("start_failed error=\"{}\"", std::string(server.status().message()));
-    return 1;
-  }
-  spdlog::info("ready address={}",
-               lynx::JoinHostPort(config->gateway.listen_address, (*server)->port()));
-  const int number = signal.Wait();
-  spdlog::info("draining signal={} limit_s={}", number, config->gateway.drain_timeout_s);
-  (*server)->Shutdown();
-  return 0;
+  return lynx::RoleMain("gateway", argc, argv, lynx::StartGateway);
 }

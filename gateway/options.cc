@@ -49,9 +49,6 @@ absl::Status GatewayOptions::Validate() const {
   RETURN_IF_ERROR(Positive("info_timeout", pool.info_timeout));
   RETURN_IF_ERROR(Positive("request_timeout", request_timeout));
   RETURN_IF_ERROR(Positive("stall_timeout", stall_timeout));
-  if (drain_timeout < absl::ZeroDuration()) {
-    return absl::InvalidArgumentError("gateway: drain_timeout must not be negative");
-  }
   return absl::OkStatus();
 }
 

@@ -64,8 +64,6 @@ struct GatewayOptions {
   int retry_after_s = 1;                                // 0: refusals carry no Retry-After
   absl::Duration request_timeout = absl::Seconds(600);  // one deadline for all servers and retries
   absl::Duration stall_timeout = absl::Seconds(120);    // no event for so long: /health says 503
-  absl::Duration drain_timeout =
-      absl::Seconds(45);  // Shutdown cuts what still runs after it; may be 0
 
   bool vllm_metrics = true;  // also under vLLM's names, for dashboards and endpoint pickers
 

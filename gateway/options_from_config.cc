@@ -44,7 +44,6 @@ GatewayOptions GatewayOptionsFromConfig(const GatewayConfig& c) {
           .retry_after_s = static_cast<int>(c.retry_after_s),
           .request_timeout = absl::Seconds(c.request_timeout_s),
           .stall_timeout = absl::Seconds(c.stall_timeout_s),
-          .drain_timeout = absl::Seconds(c.drain_timeout_s),
           .vllm_metrics = c.vllm_metrics};
 }
 

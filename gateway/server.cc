@@ -41,7 +41,9 @@ class GatewayServerImpl final : public GatewayServer {
         http_(&io_, options_.http, options_.retry_after_s,
               [this](HttpExchange& exchange) { return router_.Handle(exchange); }) {}
 
-  ~GatewayServerImpl() override { Shutdown(); }
+  ~GatewayServerImpl() override {
+    if (!threads_.empty()) Stop();
+  }
 
   absl::Status Start() override {
     RETURN_IF_ERROR(http_.Listen());
@@ -54,25 +56,27 @@ class GatewayServerImpl final : public GatewayServer {
 
   uint16_t port() const override { return http_.port(); }
 
-  void Shutdown() override {
-    if (threads_.empty()) return;
+  void Drain() override {
     router_.Drain();
     http_.Drain();
-    if (!http_.WaitUntilEmpty(options_.drain_timeout)) {
-      spdlog::warn("drain timeout connections={}", http_.connections());
-      http_.AbortAll();
-      http_.WaitUntilEmpty(kAbortTimeout);
-    }
+  }
+
+  // Connections that are being answered; idle ones close at once.
+  int64_t open_calls() const override { return http_.connections(); }
+
+ private:
+  void Stop() {
+    Drain();
+    http_.AbortAll();
+    http_.WaitUntilEmpty(kAbortTimeout);
     progress_.WaitForCalls();
     work_.reset();
     io_.stop();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
     text_pool_.join();
-    spdlog::info("gateway stopped");
   }
 
- private:
   // A cut connection waits for nothing but its own handlers.
   static constexpr absl::Duration kAbortTimeout = absl::Seconds(10);
 

@@ -8,13 +8,13 @@
 #include "gateway/decode_client.h"
 #include "gateway/options.h"
 #include "gateway/text_model.h"
+#include "proto/role_main.h"
 
 namespace lynx {
 
-class GatewayServer {
+// The destructor cuts what is in flight, and returns when no thread is left.
+class GatewayServer : public RoleServer {
  public:
-  virtual ~GatewayServer() = default;
-
   // Nothing is listened on before Start. Errors: options, the key file.
   static absl::StatusOr<std::unique_ptr<GatewayServer>> Create(
       GatewayOptions options, std::unique_ptr<const TextModel> model,
@@ -27,10 +27,6 @@ class GatewayServer {
   // Listens and serves on threads of its own. Call once.
   virtual absl::Status Start() = 0;
   virtual uint16_t port() const = 0;
-
-  // Refuses new work, finishes what is in flight for at most options.drain_timeout, cuts the rest,
-  // and returns when no thread is left. Call once at most; the destructor does it otherwise.
-  virtual void Shutdown() = 0;
 };
 
 }  // namespace lynx

@@ -46,6 +46,7 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   options.data_host = prefill.data_host;
   options.listen_host = prefill.listen_address;
   options.port = prefill.port;
+  options.stall_timeout = std::chrono::seconds(prefill.stall_timeout_s);
   return options;
 }
 

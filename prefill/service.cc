@@ -1,10 +1,8 @@
 #include "prefill/service.h"
 
 #include <algorithm>
-#include <memory>
-#include <optional>
 
-#include "proto/grpc_call.h"
+#include "proto/engine_service.h"
 #include "proto/identity.h"
 #include "proto/role_options.h"
 
@@ -36,15 +34,16 @@ void RunOutboxes::OnMessage(RunId run, v1::PrefillToDecode message) {
 
 void RunOutboxes::OnFinished(RunId run, const absl::Status& status) { table_.Close(run, status); }
 
-// One run's call. gRPC calls the reactions OnReadDone one after the other, OnWriteDone and OnCancel
-// beside them; deletes itself when gRPC is done with it.
+// One run's call. gRPC calls OnReadDone once after the other.
 class Service::RunCall final
-    : public grpc::ServerBidiReactor<v1::DecodeToPrefill, v1::PrefillToDecode>,
-      private OutboxWriter<v1::PrefillToDecode> {
+    : public OutboxCall<grpc::ServerBidiReactor<v1::DecodeToPrefill, v1::PrefillToDecode>,
+                        v1::PrefillToDecode> {
  public:
   RunCall(Service& service, grpc::CallbackServerContext* context)
-      : service_(service), context_(context) {
-    if (!service_.calls_.Add(service_.options_.calls_max)) {
+      : OutboxCall(service.calls_, context, service.options_.calls_max),
+        service_(service),
+        context_(context) {
+    if (!allowed()) {
       Finish(ToGrpc(absl::ResourceExhaustedError("this prefill server has too many open calls")));
       return;
     }
@@ -53,21 +52,22 @@ class Service::RunCall final
 
  private:
   void OnReadDone(bool ok) override {
-    if (outbox_ == nullptr) return OnFirstMessage(ok);
+    if (!submitted()) return OnFirstMessage(ok);
     if (!ok) {
       // After `done` the engine has ended the run before it reads this.
       return CancelRun(absl::CancelledError("the decode server ended the run's stream"));
     }
     absl::Status status = service_.engine_.Post(run_, std::move(incoming_));
-    if (!status.ok()) return CancelRun(status);
-    ReadOn();
+    if (status.ok()) return ReadOn();
+    CancelRun(status);
+    service_.data_.CloseSession(session_);
   }
 
   void OnFirstMessage(bool ok) {
     absl::Status status = ok ? Submit() : absl::CancelledError("the stream ended before a run");
     if (!status.ok()) return Finish(ToGrpc(status));
     ReadOn();
-    outbox_->Attach(this);
+    StartWriting();
   }
 
   absl::Status Submit() {
@@ -78,13 +78,12 @@ class Service::RunCall final
     absl::StatusOr<SessionId> session = service_.data_.FindSession(ticket);
     // A code of its own, by which the decode server knows that it has to join anew.
     if (!session.ok()) return absl::UnauthenticatedError("unknown ticket: join again");
+    session_ = *session;
     const Nanos deadline = CallDeadline(*context_, service_.clock_, service_.options_.run_time_max);
     ASSIGN_OR_RETURN(
-        run_, service_.engine_.Submit(std::move(*incoming_.mutable_run()), *session, deadline));
-    outbox_ = service_.outboxes_.table().Take(run_);
-    absl::MutexLock lock(&mu_);
-    submitted_ = true;
-    if (cancelled_) CancelRun(absl::CancelledError("the decode server cancelled the run"));
+        run_, service_.engine_.Submit(std::move(*incoming_.mutable_run()), session_, deadline));
+    Submitted(service_.outboxes_.table().Take(run_),
+              [this] { CancelRun(absl::CancelledError("the decode server cancelled the run")); });
     return absl::OkStatus();
   }
 
@@ -95,35 +94,12 @@ class Service::RunCall final
 
   void CancelRun(const absl::Status& why) { service_.engine_.Cancel(run_, why); }
 
-  void OnCancel() override {
-    absl::MutexLock lock(&mu_);
-    cancelled_ = true;
-    if (submitted_) CancelRun(absl::CancelledError("the decode server cancelled the run"));
-  }
-
-  void OnWriteDone(bool ok) override { outbox_->Written(ok); }
-
-  void OnDone() override {
-    CallCount& calls = service_.calls_;
-    delete this;
-    calls.Remove();
-  }
-
-  // OutboxWriter
-  void WriteMessage(const v1::PrefillToDecode& message) override { StartWrite(&message); }
-  void EndStream(const absl::Status& status) override { Finish(ToGrpc(status)); }
-  void AbortCall() override { context_->TryCancel(); }
-
   Service& service_;
   grpc::CallbackServerContext* const context_;
   v1::DecodeToPrefill incoming_;
-  // Set by the first message, before anything that reads them is started.
+  // Set by the first message.
   RunId run_{};
-  std::shared_ptr<Outbox<v1::PrefillToDecode>> outbox_;
-
-  absl::Mutex mu_;
-  bool submitted_ ABSL_GUARDED_BY(mu_) = false;
-  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  SessionId session_{};
 };
 
 Service::Service(const ServiceOptions& options, Engine& engine, RunOutboxes& outboxes,
@@ -158,14 +134,8 @@ grpc::ServerBidiReactor<v1::DecodeToPrefill, v1::PrefillToDecode>* Service::Run(
 grpc::ServerUnaryReactor* Service::Info(grpc::CallbackServerContext* context,
                                         const v1::InfoRequest*, v1::ServerInfo* reply) {
   const EngineStats stats = engine_.stats();
-  const auto pages = [&](size_t bytes) {
-    return static_cast<int64_t>(bytes) / std::max<int64_t>(options_.page_bytes, 1);
-  };
   *reply = options_.info;
-  reply->set_pages_total(pages(stats.kv_budget_bytes));
-  reply->set_pages_free(pages(stats.kv_budget_bytes - stats.kv_used_bytes));
-  reply->set_requests_running(stats.running);
-  reply->set_requests_waiting(stats.waiting);
+  FillLoad(stats, options_.page_bytes, reply);
   reply->set_prompt_tokens_outstanding(stats.prompt_tokens_outstanding);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);

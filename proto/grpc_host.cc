@@ -3,8 +3,12 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <spdlog/spdlog.h>
 
 #include <mutex>
+#include <utility>
+
+#include "absl/time/time.h"
 
 namespace lynx {
 namespace {
@@ -55,12 +59,42 @@ absl::StatusOr<std::unique_ptr<GrpcHost>> GrpcHost::Start(const GrpcHostOptions&
 
 GrpcHost::~GrpcHost() { Stop(std::chrono::milliseconds(0)); }
 
+void GrpcHost::WatchHealth(std::function<bool()> healthy, Nanos interval) {
+  watch_ =
+      std::thread([this, healthy = std::move(healthy), interval] { Watch(healthy, interval); });
+}
+
+void GrpcHost::Watch(const std::function<bool()>& healthy, Nanos interval) {
+  absl::MutexLock lock(&mu_);
+  while (!stop_) {
+    if (!draining_) SetServing(healthy());
+    mu_.AwaitWithTimeout(absl::Condition(&stop_), absl::FromChrono(interval));
+  }
+}
+
 void GrpcHost::SetServing(bool serving) {
+  if (serving == std::exchange(serving_, serving)) return;
   server_->GetHealthCheckService()->SetServingStatus(serving);
+  spdlog::info("health serving={}", serving);
+}
+
+void GrpcHost::Drain() {
+  absl::MutexLock lock(&mu_);
+  draining_ = true;
+  SetServing(false);
+}
+
+void GrpcHost::EndWatch() {
+  {
+    absl::MutexLock lock(&mu_);
+    stop_ = true;
+  }
+  if (watch_.joinable()) watch_.join();
 }
 
 void GrpcHost::Stop(std::chrono::milliseconds limit) {
   if (server_ == nullptr) return;
+  EndWatch();
   server_->Shutdown(std::chrono::system_clock::now() + limit);
   server_->Wait();
   server_.reset();

@@ -4,9 +4,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 
+#include "absl/synchronization/mutex.h"
 #include "runtime/clock.h"
 #include "runtime/status.h"
 
@@ -36,17 +39,30 @@ class GrpcHost {
   ~GrpcHost();  // Stop with no time left
 
   int port() const { return port_; }
-  // What the standard health service answers; true from the start.
-  void SetServing(bool serving);
+  // The standard health service answers SERVING from the start. From now on only as long as
+  // `healthy` says so, which is asked each `interval` by a thread of its own; any thread may call
+  // Drain. Once at most.
+  void WatchHealth(std::function<bool()> healthy, Nanos interval);
+  // Health is NOT_SERVING from now on.
+  void Drain();
   // Accepts nothing more; calls that have not ended within `limit` are cancelled. Returns when all
   // have ended.
   void Stop(std::chrono::milliseconds limit);
 
  private:
   GrpcHost();
+  void Watch(const std::function<bool()>& healthy, Nanos interval);
+  void SetServing(bool serving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EndWatch();
 
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
+
+  absl::Mutex mu_;
+  bool serving_ ABSL_GUARDED_BY(mu_) = true;
+  bool draining_ ABSL_GUARDED_BY(mu_) = false;
+  bool stop_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread watch_;
 };
 
 }  // namespace lynx

@@ -1,15 +1,19 @@
 #include "proto/role_main.h"
 
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <optional>
 
 #include "config/load.h"
 #include "runtime/log.h"
 
 namespace lynx {
+namespace {
 
+// Nothing: errors (or help) were printed and the process ends with *exit_code.
 std::optional<Config> ConfigFromCommandLine(const char* role, int argc, char** argv,
                                             int* exit_code) {
   CLI::App app{absl::StrCat("Lynx ", role, " server. Any option of the configuration can be given ",
@@ -40,6 +44,37 @@ std::optional<Config> ConfigFromCommandLine(const char* role, int argc, char** a
     spdlog::warn("config_ignored what=\"{}\"", warning);
   }
   return std::move(loaded->config);
+}
+
+}  // namespace
+
+void ServeUntilSignal(const ShutdownSignal& signal, RoleServer& server,
+                      std::chrono::seconds limit) {
+  const int number = signal.Wait();
+  spdlog::info("draining signal={} open_calls={} limit_s={}", number, server.open_calls(),
+               limit.count());
+  server.Drain();
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (server.open_calls() > 0 && std::chrono::steady_clock::now() < end) {
+    if (signal.WaitFor(std::chrono::milliseconds(50))) break;
+  }
+  spdlog::info("stopping open_calls={}", server.open_calls());
+}
+
+int RoleMain(const char* role, int argc, char** argv,
+             const std::function<absl::StatusOr<RunningRole>(const Config&)>& start) {
+  const ShutdownSignal signal;  // before any thread
+  int exit_code = 0;
+  const std::optional<Config> config = ConfigFromCommandLine(role, argc, argv, &exit_code);
+  if (!config) return exit_code;
+  const absl::StatusOr<RunningRole> running = start(*config);
+  if (!running.ok()) {
+    spdlog::error("start_failed error=\"{}\"", std::string(running.status().message()));
+    return 1;
+  }
+  spdlog::info("ready {}", running->addresses);
+  ServeUntilSignal(signal, *running->server, running->drain_limit);
+  return 0;
 }
 
 }  // namespace lynx

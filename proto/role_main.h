@@ -1,34 +1,41 @@
-// What the mains of both engine servers do in the same way: command line, signals, draining.
+// What the mains of all servers do in the same way: command line, start, signals, draining.
 #pragma once
 
-#include <spdlog/spdlog.h>
-
 #include <chrono>
-#include <optional>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
 
 #include "config/config.h"
 #include "runtime/shutdown_signal.h"
+#include "runtime/status.h"
 
 namespace lynx {
 
-// Reads `--config F` and `--section.key=value` flags, sets up logging and warns of what the
-// configuration ignores. Nothing: errors (or help) were printed and the process ends with
-// *exit_code.
-std::optional<Config> ConfigFromCommandLine(const char* role, int argc, char** argv,
-                                            int* exit_code);
+// A server as its main sees it.
+class RoleServer {
+ public:
+  virtual ~RoleServer() = default;  // ends what still runs
+
+  // From now on: not ready, no new requests; what is in flight goes on.
+  virtual void Drain() = 0;
+  virtual int64_t open_calls() const = 0;  // 0 after Drain: nothing is in flight
+};
+
+struct RunningRole {
+  std::unique_ptr<RoleServer> server;
+  std::string addresses;  // logged when it is ready, "address=127.0.0.1:8201"
+  std::chrono::seconds drain_limit{0};
+};
+
+// Reads `--config F` and `--section.key=value` flags, sets up logging, warns of what the
+// configuration ignores, starts, and serves until a signal. Returns the exit code; what is wrong is
+// one line on stderr.
+int RoleMain(const char* role, int argc, char** argv,
+             const std::function<absl::StatusOr<RunningRole>(const Config&)>& start);
 
 // Until a signal comes; then drains: at most `limit`, or until a second signal.
-template <typename Server>
-void ServeUntilSignal(const ShutdownSignal& signal, Server& server, std::chrono::seconds limit) {
-  const int number = signal.Wait();
-  spdlog::info("draining signal={} open_calls={} limit_s={}", number, server.open_calls(),
-               limit.count());
-  server.Drain();
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (server.open_calls() > 0 && std::chrono::steady_clock::now() < end) {
-    if (signal.WaitFor(std::chrono::milliseconds(50))) break;
-  }
-  spdlog::info("stopping open_calls={}", server.open_calls());
-}
+void ServeUntilSignal(const ShutdownSignal& signal, RoleServer& server, std::chrono::seconds limit);
 
 }  // namespace lynx

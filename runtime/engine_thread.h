@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <thread>
 
@@ -42,7 +44,14 @@ class EngineThread {
   ~EngineThread() { Stop(); }
   EngineThread(const EngineThread&) = delete;
 
-  Engine& engine() { return *engine_; }
+  Engine& engine() const { return *engine_; }
+
+  // True if a step has been running for `limit` or longer: work makes no progress. (An idle thread
+  // steps too.) Any thread.
+  bool Stalled(Nanos limit) const {
+    const int64_t began = step_began_ns_.load(std::memory_order_relaxed);
+    return began != kNoStep && clock_.Now() - Nanos(began) >= limit;
+  }
 
   // Ends the loop after the current step; what runs stays as it is. Once or more, by one thread.
   void Stop() {
@@ -54,7 +63,10 @@ class EngineThread {
  private:
   void Loop() {
     while (!stop_) {
-      if (!engine_->Step()) wakeup_.Wait(Pause());
+      step_began_ns_.store(clock_.Now().count(), std::memory_order_relaxed);
+      const bool busy = engine_->Step();
+      step_began_ns_.store(kNoStep, std::memory_order_relaxed);
+      if (!busy) wakeup_.Wait(Pause());
     }
   }
 
@@ -69,10 +81,12 @@ class EngineThread {
 
   static constexpr Nanos kPauseMin = std::chrono::milliseconds(1);
   static constexpr Nanos kPauseMax = std::chrono::milliseconds(100);
+  static constexpr int64_t kNoStep = std::numeric_limits<int64_t>::min();
 
   const Clock& clock_;
   Wakeup& wakeup_;
   std::atomic<bool> stop_{false};
+  std::atomic<int64_t> step_began_ns_{kNoStep};  // by the clock
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Engine> engine_;  // after the pool that it uses
   std::thread thread_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
+#include "fake_decode_service.h"
 #include "runtime/unique_fd.h"
 #include "test_client.h"
 
@@ -39,6 +40,13 @@ class GatewayProcess {
     }
     return log;
   }
+  int ReadPort() {
+    const std::string ready = "ready address=127.0.0.1:";
+    const std::string log = ReadLogUntil(ready);
+    const size_t at = log.find(ready);
+    REQUIRE(at != std::string::npos);
+    return std::stoi(log.substr(at + ready.size()));
+  }
   void Signal(int number) { ::kill(pid_, number); }
   int ExitCode() {
     int status = 0;
@@ -68,16 +76,32 @@ const std::string kModel = "--model=" LYNX_TEST_DATA "/models/tiny-llama";
 TEST_CASE("it says where it listens, serves, and ends with 0 on a signal") {
   for (const int number : {SIGTERM, SIGINT}) {
     GatewayProcess gateway({kModel, "--gateway.port=0", "--gateway.decode_addresses=127.0.0.1:1"});
-    const std::string log = gateway.ReadLogUntil("ready address=127.0.0.1:");
-    const size_t at = log.find("ready address=127.0.0.1:");
-    REQUIRE(at != std::string::npos);
-    const int port = std::stoi(log.substr(at + std::string("ready address=127.0.0.1:").size()));
-    TestClient client(static_cast<uint16_t>(port));
+    TestClient client(static_cast<uint16_t>(gateway.ReadPort()));
     CHECK(client.Call("GET", "/version").status == 200);
     CHECK(client.Call("GET", "/health").status == 503);  // there is no decode server
     gateway.Signal(number);
     CHECK(gateway.ExitCode() == 0);
   }
+}
+
+TEST_CASE("the first signal drains, the second ends the drain at once") {
+  FakeGrpcHost servers;
+  servers.decode.script.hang = true;
+  GatewayProcess gateway({kModel, "--gateway.port=0", "--gateway.drain_timeout_s=86400",
+                          "--gateway.info_interval_ms=10", "--gateway.served_model_names=m",
+                          "--gateway.decode_addresses=" + servers.address(),
+                          "--gateway.prefill_addresses=" + servers.address()});
+  const auto port = static_cast<uint16_t>(gateway.ReadPort());
+  while (TestClient(port).Call("GET", "/health").status != 200) {
+  }
+  TestClient client(port);
+  client.Send("POST", "/v1/completions", R"({"model":"m","prompt":[5],"stream":true})");
+  while (servers.decode.request().prompt().empty()) {
+  }
+  gateway.Signal(SIGTERM);
+  CHECK_THAT(gateway.ReadLogUntil("draining"), Catch::Contains("signal=15"));
+  gateway.Signal(SIGINT);
+  CHECK(gateway.ExitCode() == 0);
 }
 
 TEST_CASE("what keeps it from starting is one line and exit code 1") {

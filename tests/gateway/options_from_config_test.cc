@@ -54,7 +54,6 @@ TEST_CASE("every option of the section arrives, in its unit") {
                          &c.write_timeout_s,
                          &c.request_timeout_s,
                          &c.stall_timeout_s,
-                         &c.drain_timeout_s,
                          &c.info_interval_ms,
                          &c.info_timeout_ms,
                          &c.io_threads,
@@ -82,10 +81,9 @@ TEST_CASE("every option of the section arrives, in its unit") {
   CHECK(o.http.write_timeout == absl::Seconds(115));
   CHECK(o.request_timeout == absl::Seconds(116));
   CHECK(o.stall_timeout == absl::Seconds(117));
-  CHECK(o.drain_timeout == absl::Seconds(118));
-  CHECK(o.pool.info_interval == absl::Milliseconds(119));
-  CHECK(o.pool.info_timeout == absl::Milliseconds(120));
-  CHECK((o.io_threads == 121 && o.text_threads == 122 && !o.vllm_metrics));
+  CHECK(o.pool.info_interval == absl::Milliseconds(118));
+  CHECK(o.pool.info_timeout == absl::Milliseconds(119));
+  CHECK((o.io_threads == 120 && o.text_threads == 121 && !o.vllm_metrics));
   c.default_emission = "verified";
   CHECK(GatewayOptionsFromConfig(c).default_emission == v1::EMISSION_VERIFIED);
 }

@@ -14,7 +14,7 @@ RULES = {
     "kernels": {"runtime"},
     "model": {"kernels", "runtime"},
     "transfer": {"runtime"},
-    "proto": {"model", "transfer", "config", "runtime"},
+    "proto": {"model", "kernels", "transfer", "config", "runtime"},
     "prefill": {"model", "kernels", "transfer", "config", "proto", "runtime"},
     "decode": {"model", "kernels", "transfer", "config", "proto", "runtime"},
     "gateway": {"model", "config", "proto", "runtime"},

@@ -172,6 +172,36 @@ TEST_CASE("prefill server: runs without transfer, queue limit, drain, info") {
   CHECK(b.End().error_code() == grpc::StatusCode::UNAVAILABLE);
 }
 
+TEST_CASE("prefill server: a decode server that says too much loses its run and its session") {
+  World world;
+  const std::string ticket = world.Ticket(), other = world.Ticket();
+  RunCall honest(world, RunMessage(other, 1));
+  REQUIRE(honest.Read());
+  RunCall flood(world, RunMessage(ticket, 0));
+  REQUIRE(flood.Read());
+  CHECK(flood.message.ready());
+  v1::DecodeToPrefill not_yet;
+  not_yet.mutable_not_yet();
+  for (int i = 0; i < 1000 && flood.stream->Write(not_yet); ++i) {
+  }
+  const grpc::Status status = flood.End();
+  CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  CHECK_THAT(status.error_message(), Catch::Contains("not asked for"));
+  // The session is closed by another thread, soon.
+  grpc::StatusCode code = grpc::StatusCode::OK;
+  for (const absl::Time end = absl::Now() + absl::Seconds(60);
+       code != grpc::StatusCode::UNAUTHENTICATED && absl::Now() < end;) {
+    RunCall again(world, RunMessage(ticket, 2));
+    if (again.Read()) again.context.TryCancel();
+    code = again.End().error_code();
+  }
+  CHECK(code == grpc::StatusCode::UNAUTHENTICATED);
+  v1::DecodeToPrefill grant;
+  grant.mutable_grant();
+  REQUIRE(honest.stream->Write(grant));
+  while (!honest.message.has_first_token()) REQUIRE(honest.Read());
+}
+
 TEST_CASE("prefill server: start errors name what is wrong") {
   Config config;
   CHECK(prefill::MakeServerOptions(config).status().code() == absl::StatusCode::kInvalidArgument);

@@ -1,0 +1,24 @@
+#include "proto/engine_server.h"
+
+#include "proto/identity.h"
+#include "transfer/ticket.h"
+
+namespace lynx {
+
+absl::StatusOr<ServedModel> LoadServedModel(const EngineServerOptions& options, const char* role,
+                                            KvTarget target, int64_t max_context) {
+  const Kernels* kernels = SelectKernels();
+  if (kernels == nullptr) return absl::InternalError("no kernel tier passes its self-test");
+  ASSIGN_OR_RETURN(LoadedModel model, LoadModel(options.model, options.threads));
+  v1::ServerInfo info;
+  *info.mutable_identity() = MakeIdentity(model.config, model.weights.hash, target);
+  info.set_role(role);
+  info.set_incarnation(RandomIncarnation());
+  info.set_model_name(model.config.name);
+  info.set_max_context(max_context > 0 ? max_context : model.config.max_context);
+  spdlog::info("model_loaded model={} kernels={} threads={} identity={}", options.model,
+               kernels->name, options.threads, ToString(info.identity()));
+  return ServedModel{std::move(model), *kernels, std::move(info)};
+}
+
+}  // namespace lynx
