@@ -57,7 +57,7 @@ absl::Status Run(const Arguments& a) {
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<const TextModel> text_model, LoadTextModel(a.model));
   ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, Tokenize(a, text, *text_model));
-  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.model));
+  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.model, options.threads));
   ASSIGN_OR_RETURN(const GenerateResult result,
                    Generate(options, prompt, model, *text_model,
                             a.json ? TextSink(nullptr) : TextSink(WritePiece)));
