@@ -27,7 +27,7 @@ RULES = {
 ONLY = {
     # Operations know buffers, numbers and threads, not what servers are made of.
     "kernels": {
-        "runtime/aligned_buffer.h", "runtime/bf16.h", "runtime/cpu.h",
+        "runtime/aligned_buffer.h", "runtime/bf16.h", "runtime/cpu.h", "runtime/huge_page_arena.h",
         "runtime/log.h", "runtime/status.h", "runtime/thread_pool.h",
     },
     # Text: tokenizer, chat template and what loads them; seeds. No weights are computed with here.
