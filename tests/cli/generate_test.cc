@@ -140,7 +140,7 @@ TEST_CASE("bench transfer fills a row for every format") {
   options.concurrency = 2;
   options.runs = 1;
   options.link_bits_per_s = 4e6;
-  const auto rows = bench::RunPaperTable(options, Prompt(loaded, 500, 1), *loaded.model);
+  const auto rows = bench::RunPaperTable(options, {Prompt(loaded, 500, 1)}, *loaded.model);
   INFO(rows.status());
   REQUIRE(rows.ok());
   REQUIRE(rows->size() == 4);
