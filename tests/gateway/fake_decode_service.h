@@ -73,6 +73,7 @@ class FakeDecodeService final : public v1::Decode::CallbackService {
     };
     if (hang_info) return new Hanging;
     reply->set_model_name("decode's");
+    reply->set_max_context(1000);
     auto* reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;
