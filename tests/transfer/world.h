@@ -1,6 +1,7 @@
 // A transfer for tests: blocks with known bytes at one side, guarded memory at the other.
 #pragma once
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <map>
@@ -108,7 +109,7 @@ class World {
 
   bool Intact(const BlockId& id) {
     const Block& b = blocks_.at(id);
-    return std::memcmp(Memory(id), b.source.data(), b.source.size()) == 0;
+    return std::equal(b.source.begin(), b.source.end(), Memory(id));
   }
   // Nothing outside the blocks was written, and every published block still holds its bytes.
   void CheckMemory() {
