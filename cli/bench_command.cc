@@ -43,7 +43,7 @@ absl::Status RunEngine(const EngineArguments& a) {
   ASSIGN_OR_RETURN(options.target, ParseKvTarget(a.common.kv_target));
   ASSIGN_OR_RETURN(options.split, ParseAnchorBits(a.common.anchor_bits));
   options.threads = ResolveThreads(a.common.threads);
-  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.common.model));
+  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.common.model, options.threads));
   ASSIGN_OR_RETURN(const auto result, bench::RunEngineBench(options, model));
   std::fputs(bench::FormatEngineBench(result, model.config).c_str(), stdout);
   return WriteJson(a.common.json_file, bench::EngineBenchJson(result));
@@ -116,7 +116,7 @@ absl::Status RunSpeculation(const SpeculationArguments& a) {
   ASSIGN_OR_RETURN(const std::string json, ReadTextFile(a.prompts_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<const TextModel> text, LoadTextModel(a.common.model));
   ASSIGN_OR_RETURN(const auto prompts, bench::ParsePrompts(json, *text));
-  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.common.model));
+  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.common.model, options.threads));
   ASSIGN_OR_RETURN(const auto result, bench::RunSpeculationBench(options, prompts, model));
   std::fputs(bench::FormatSpeculationBench(result).c_str(), stdout);
   return WriteJson(a.common.json_file, bench::SpeculationBenchJson(result));
@@ -187,7 +187,7 @@ absl::Status RunTransfer(const TransferArguments& a) {
         .decode_step = Nanos(static_cast<int64_t>(a.virtual_step_ms * 1e6))};
   }
   ASSIGN_OR_RETURN(const std::vector<bench::TokenIds> prompts, TransferPrompts(a));
-  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.common.model));
+  ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(a.common.model, options.prefill_threads));
   ASSIGN_OR_RETURN(const auto rows, bench::RunPaperTable(options, prompts, model));
   std::fputs(bench::FormatPaperTable(options, rows).c_str(), stdout);
   if (!a.plot_file.empty()) {

@@ -39,9 +39,8 @@ TensorSource SourceFromSafetensors(const SafetensorsMap& tensors, const ModelCon
 // files are read.
 absl::StatusOr<ModelMetadata> LoadModelMetadata(const std::string& path);
 
-// The whole model, by `threads` threads. Takes seconds and as much memory as the weights in BF16 (a
-// tied embedding counts twice: once for lookup, once packed); the file's own pages are let go.
-// Errors name the path and what is wrong or not supported.
+// The whole model, by `threads` threads. Takes seconds and as much memory as the weights in BF16;
+// the file's own pages are let go. Errors name the path and what is wrong or not supported.
 absl::StatusOr<LoadedModel> LoadModel(const std::string& path, int threads = 1);
 
 }  // namespace lynx

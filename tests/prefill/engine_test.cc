@@ -5,6 +5,7 @@
 
 #include "model/loader.h"
 #include "proto/convert.h"
+#include "tests/prefill/run_request.h"
 
 namespace lynx::prefill {
 namespace {
@@ -23,17 +24,7 @@ struct World {
   World() { sender.OnSession({.session = SessionId{1}, .up = true}); }
 
   RunId Submit(int number, SessionId session = SessionId{1}, bool transfer_kv = true) {
-    v1::RunRequest run;
-    run.set_transfer_id(std::string(15, 'x') + static_cast<char>('a' + number));
-    run.set_epoch(1);
-    for (int i = 0; i < 130; ++i) run.add_prompt(3 + i);
-    run.mutable_format()->set_target("int8");
-    run.mutable_format()->set_k_bits(5);
-    run.mutable_format()->set_v_bits(4);
-    run.mutable_sampling()->set_top_p(1);
-    run.mutable_sampling()->set_repetition_penalty(1);
-    run.set_logprobs(-1);
-    run.set_prompt_logprobs(-1);
+    v1::RunRequest run = SomeRun(number, 130);
     run.set_transfer_kv(transfer_kv);
     return *engine.Submit(std::move(run), session, clock.Now() + std::chrono::hours(1));
   }

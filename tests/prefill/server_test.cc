@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "proto/lynx.grpc.pb.h"
+#include "tests/prefill/run_request.h"
 
 namespace lynx {
 namespace {
@@ -52,18 +53,8 @@ struct World {
 
 v1::DecodeToPrefill RunMessage(const std::string& ticket, int number) {
   v1::DecodeToPrefill message;
-  v1::RunRequest& run = *message.mutable_run();
-  run.set_transfer_id(std::string(15, 'x') + static_cast<char>('a' + number));
-  run.set_epoch(1);
-  run.set_ticket(ticket);
-  for (int i = 0; i < 100; ++i) run.add_prompt(3 + i);
-  run.mutable_format()->set_target("int8");
-  run.mutable_format()->set_k_bits(5);
-  run.mutable_format()->set_v_bits(4);
-  run.mutable_sampling()->set_top_p(1);
-  run.mutable_sampling()->set_repetition_penalty(1);
-  run.set_logprobs(-1);
-  run.set_prompt_logprobs(-1);
+  *message.mutable_run() = prefill::SomeRun(number, 100);
+  message.mutable_run()->set_ticket(ticket);
   return message;
 }
 
