@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "absl/synchronization/mutex.h"
+#include "proto/client_contexts.h"
 #include "proto/grpc_call.h"
 #include "proto/lynx.grpc.pb.h"
 #include "proto/outbox.h"
@@ -34,14 +36,16 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
 // Far beyond any request, and well within what a time_point holds.
 constexpr Nanos kTimeoutMax = std::chrono::hours(24 * 365);
 
-void SetTimeout(grpc::ClientContext* context, Nanos timeout) {
+std::shared_ptr<grpc::ClientContext> NewContext(ClientContexts& contexts, Nanos timeout) {
+  std::shared_ptr<grpc::ClientContext> context = contexts.New();
   context->set_deadline(std::chrono::system_clock::now() +
                         std::chrono::duration_cast<std::chrono::system_clock::duration>(
                             std::min(timeout, kTimeoutMax)));
+  return context;
 }
 
 struct JoinCall {
-  grpc::ClientContext context;
+  std::shared_ptr<grpc::ClientContext> context;
   v1::JoinRequest request;
   v1::JoinReply reply;
 };
@@ -52,10 +56,13 @@ class GrpcRun final : public RunStream,
                       private grpc::ClientBidiReactor<v1::DecodeToPrefill, v1::PrefillToDecode>,
                       private OutboxWriter<v1::DecodeToPrefill> {
  public:
-  GrpcRun(std::shared_ptr<v1::Prefill::Stub> stub, v1::RunRequest request, Nanos timeout,
-          std::shared_ptr<RunEvents> events)
-      : stub_(std::move(stub)), events_(std::move(events)), outbox_(kOutboxBytes) {
-    SetTimeout(&context_, timeout);
+  // The stub is used while there is a context.
+  GrpcRun(v1::Prefill::Stub* stub, std::shared_ptr<grpc::ClientContext> context,
+          v1::RunRequest request, std::shared_ptr<RunEvents> events)
+      : stub_(stub),
+        events_(std::move(events)),
+        context_(std::move(context)),
+        outbox_(kOutboxBytes) {
     v1::DecodeToPrefill first;
     *first.mutable_run() = std::move(request);
     outbox_.Push(std::move(first));
@@ -63,20 +70,21 @@ class GrpcRun final : public RunStream,
 
   void Start() override {
     self_ = shared_from_this();
-    stub_->async()->Run(&context_, this);
+    const auto context = this->context();
+    stub_->async()->Run(context.get(), this);
     // Writes are started from outside of gRPC's reactions, so gRPC must not end the call before the
     // outbox has let go of it.
     AddHold();
     StartRead(&incoming_);
     outbox_.Attach(this);
     StartCall();
-    if (cancelled_) context_.TryCancel();  // it may have come before there was a call
+    if (cancelled_) context->TryCancel();  // it may have come before there was a call
   }
   void Send(v1::DecodeToPrefill message) override { outbox_.Push(std::move(message)); }
   void CloseSending() override { outbox_.Close(absl::OkStatus()); }
   void Cancel() override {
     cancelled_ = true;
-    context_.TryCancel();
+    AbortCall();
   }
 
  private:
@@ -90,6 +98,10 @@ class GrpcRun final : public RunStream,
   void OnWriteDone(bool ok) override { outbox_.Written(ok); }
 
   void OnDone(const grpc::Status& status) override {
+    {
+      absl::MutexLock lock(&mu_);
+      context_.reset();
+    }
     events_->OnDone(FromGrpc(status));
     self_.reset();  // perhaps the last reference: nothing of this is touched after it
   }
@@ -100,11 +112,19 @@ class GrpcRun final : public RunStream,
     if (status.ok()) StartWritesDone();
     RemoveHold();
   }
-  void AbortCall() override { context_.TryCancel(); }
+  void AbortCall() override {
+    if (const auto context = this->context()) context->TryCancel();
+  }
 
-  const std::shared_ptr<v1::Prefill::Stub> stub_;
+  std::shared_ptr<grpc::ClientContext> context() {
+    absl::MutexLock lock(&mu_);
+    return context_;
+  }
+
+  v1::Prefill::Stub* const stub_;
   const std::shared_ptr<RunEvents> events_;
-  grpc::ClientContext context_;
+  absl::Mutex mu_;
+  std::shared_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mu_);  // until the end
   std::atomic<bool> cancelled_{false};
   v1::PrefillToDecode incoming_;
   Outbox<v1::DecodeToPrefill> outbox_;
@@ -119,9 +139,10 @@ class GrpcPrefillClient final : public PrefillClient {
   void Join(const v1::JoinRequest& request, Nanos timeout, JoinDone done) override {
     auto call = std::make_shared<JoinCall>();
     call->request = request;
-    SetTimeout(&call->context, timeout);
-    stub_->async()->Join(&call->context, &call->request, &call->reply,
+    call->context = NewContext(contexts_, timeout);
+    stub_->async()->Join(call->context.get(), &call->request, &call->reply,
                          [call, done = std::move(done)](const grpc::Status& status) {
+                           call->context.reset();
                            if (status.ok()) {
                              done(std::move(call->reply));
                            } else {
@@ -132,11 +153,13 @@ class GrpcPrefillClient final : public PrefillClient {
 
   std::shared_ptr<RunStream> NewRun(v1::RunRequest request, Nanos timeout,
                                     std::shared_ptr<RunEvents> events) override {
-    return std::make_shared<GrpcRun>(stub_, std::move(request), timeout, std::move(events));
+    return std::make_shared<GrpcRun>(stub_.get(), NewContext(contexts_, timeout),
+                                     std::move(request), std::move(events));
   }
 
  private:
-  const std::shared_ptr<v1::Prefill::Stub> stub_;
+  const std::unique_ptr<v1::Prefill::Stub> stub_;
+  ClientContexts contexts_;
 };
 
 }  // namespace

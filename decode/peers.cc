@@ -73,12 +73,13 @@ class Peers::Events final : public RunEvents {
   }
   void OnDone(const absl::Status& status) override {
     peers_.OnRunDone(attempt_, status);
+    attempt_.reset();
     peers_.calls_.Remove();
   }
 
  private:
   Peers& peers_;
-  const std::shared_ptr<Attempt> attempt_;
+  std::shared_ptr<Attempt> attempt_;
 };
 
 Peers::Peers(const PeersOptions& options, PrefillClientFactory factory, TcpClient& data,
@@ -212,27 +213,25 @@ void Peers::StartOrJoin(std::shared_ptr<Attempt> attempt) {
 void Peers::Join(const std::shared_ptr<Peer>& peer) {
   calls_.Add();
   peer->client->Join(options_.join, options_.join_timeout,
-                     [this, peer](absl::StatusOr<v1::JoinReply> reply) {
-                       if (reply.ok()) return OnJoined(peer, *reply);
+                     [this, peer = peer](absl::StatusOr<v1::JoinReply> reply) mutable {
+                       if (reply.ok()) return OnJoined(std::move(peer), *reply);
                        absl::Status status = AsServerFailure(reply.status());
                        if (absl::IsDeadlineExceeded(status)) {
                          status = absl::UnavailableError("the server did not answer the join");
                        }
-                       Joined(peer, Annotate(status, "joining"));
-                       calls_.Remove();
+                       Joined(std::move(peer), Annotate(status, "joining"));
                      });
 }
 
-void Peers::OnJoined(const std::shared_ptr<Peer>& peer, const v1::JoinReply& reply) {
+void Peers::OnJoined(std::shared_ptr<Peer> peer, const v1::JoinReply& reply) {
   const absl::StatusOr<HostPort> data = DataAddress(peer->address, reply);
-  const auto end = [this, peer](const absl::StatusOr<Session>& session) {
-    Joined(peer, session);
-    calls_.Remove();
-  };
-  if (!data.ok()) return end(data.status());
-  resolver_.Resolve(data->host, data->port, [this, end, reply](NameResolver::Addresses addresses) {
-    end(addresses.ok() ? Dial(reply, *std::move(addresses)) : addresses.status());
-  });
+  if (!data.ok()) return Joined(std::move(peer), data.status());
+  resolver_.Resolve(
+      data->host, data->port,
+      [this, peer = std::move(peer), reply](NameResolver::Addresses addresses) mutable {
+        Joined(std::move(peer),
+               addresses.ok() ? Dial(reply, *std::move(addresses)) : addresses.status());
+      });
 }
 
 absl::StatusOr<Peers::Session> Peers::Dial(const v1::JoinReply& reply,
@@ -248,7 +247,7 @@ absl::StatusOr<Peers::Session> Peers::Dial(const v1::JoinReply& reply,
   return Session{id, reply.ticket()};
 }
 
-void Peers::Joined(const std::shared_ptr<Peer>& peer, const absl::StatusOr<Session>& session) {
+void Peers::Joined(std::shared_ptr<Peer> peer, const absl::StatusOr<Session>& session) {
   absl::Status status = session.status();
   std::vector<std::shared_ptr<Attempt>> waiting;
   {
@@ -267,6 +266,9 @@ void Peers::Joined(const std::shared_ptr<Peer>& peer, const absl::StatusOr<Sessi
       End(*attempt, status);
     }
   }
+  waiting.clear();
+  peer.reset();
+  calls_.Remove();
 }
 
 void Peers::StartRun(const std::shared_ptr<Attempt>& attempt, const Session& session) {

@@ -67,8 +67,8 @@ class Peers final : public PrefillPeers {
   std::shared_ptr<Peer> PeerOf(const std::string& address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StartOrJoin(std::shared_ptr<Attempt> attempt);
   void Join(const std::shared_ptr<Peer>& peer);
-  void OnJoined(const std::shared_ptr<Peer>& peer, const v1::JoinReply& reply);
-  void Joined(const std::shared_ptr<Peer>& peer, const absl::StatusOr<Session>& session);
+  void OnJoined(std::shared_ptr<Peer> peer, const v1::JoinReply& reply);
+  void Joined(std::shared_ptr<Peer> peer, const absl::StatusOr<Session>& session);
   absl::StatusOr<Session> Dial(const v1::JoinReply& reply, std::vector<SocketAddress> addresses);
   void StartRun(const std::shared_ptr<Attempt>& attempt, const Session& session);
   void OnRunMessage(Attempt& attempt, v1::PrefillToDecode message);
@@ -82,7 +82,9 @@ class Peers final : public PrefillPeers {
   TcpClient& data_;
   const Clock& clock_;
   Engine* engine_ = nullptr;
-  CallCount calls_;  // joins and runs that will still call back
+  // Joins and runs that will still call back. A call lets go of its peer before it is no longer
+  // counted: a peer's client must not go in its own callback.
+  CallCount calls_;
 
   absl::Mutex mu_;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;

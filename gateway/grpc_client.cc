@@ -4,14 +4,13 @@
 
 #include <atomic>
 
+#include "absl/synchronization/mutex.h"
+#include "proto/client_contexts.h"
+#include "proto/grpc_call.h"
 #include "proto/lynx.grpc.pb.h"
 
 namespace lynx {
 namespace {
-
-absl::Status ToAbsl(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-}
 
 std::shared_ptr<grpc::Channel> Connect(const std::string& address, int64_t max_message_bytes) {
   grpc::ChannelArguments args;
@@ -32,22 +31,24 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address, int64_t max_m
 }
 
 struct InfoCall {
-  grpc::ClientContext context;
+  std::shared_ptr<grpc::ClientContext> context;
   v1::InfoRequest request;
   v1::ServerInfo reply;
 };
 
 template <typename Stub>
-void AskInfo(Stub* stub, absl::Duration timeout,
+void AskInfo(Stub* stub, ClientContexts* contexts, absl::Duration timeout,
              std::function<void(absl::StatusOr<v1::ServerInfo>)> done) {
   auto call = std::make_shared<InfoCall>();
-  call->context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-  stub->async()->Info(&call->context, &call->request, &call->reply,
+  call->context = contexts->New();
+  call->context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  stub->async()->Info(call->context.get(), &call->request, &call->reply,
                       [call, done = std::move(done)](const grpc::Status& status) {
+                        call->context.reset();
                         if (status.ok()) {
                           done(std::move(call->reply));
                         } else {
-                          done(ToAbsl(status));
+                          done(FromGrpc(status));
                         }
                       });
 }
@@ -56,13 +57,13 @@ void AskInfo(Stub* stub, absl::Duration timeout,
 class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1::GenerateEvent> {
  public:
   static std::shared_ptr<GrpcGenerateCall> Start(v1::Decode::Stub* stub,
-                                                 v1::GenerateRequest request, absl::Time deadline,
+                                                 std::shared_ptr<grpc::ClientContext> context,
+                                                 v1::GenerateRequest request,
                                                  std::shared_ptr<GenerateSink> sink) {
     std::shared_ptr<GrpcGenerateCall> call(
-        new GrpcGenerateCall(std::move(request), std::move(sink)));
+        new GrpcGenerateCall(context, std::move(request), std::move(sink)));
     call->self_ = call;
-    call->context_.set_deadline(absl::ToChronoTime(deadline));
-    stub->async()->Generate(&call->context_, &call->request_, call.get());
+    stub->async()->Generate(context.get(), &call->request_, call.get());
     call->StartRead(&call->event_);
     call->StartCall();
     return call;
@@ -70,12 +71,18 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
 
   void Cancel() override {
     cancelled_ = true;
-    context_.TryCancel();
+    if (const auto context = this->context()) context->TryCancel();
   }
 
  private:
-  GrpcGenerateCall(v1::GenerateRequest request, std::shared_ptr<GenerateSink> sink)
-      : request_(std::move(request)), sink_(std::move(sink)) {}
+  GrpcGenerateCall(std::shared_ptr<grpc::ClientContext> context, v1::GenerateRequest request,
+                   std::shared_ptr<GenerateSink> sink)
+      : request_(std::move(request)), sink_(std::move(sink)), context_(std::move(context)) {}
+
+  std::shared_ptr<grpc::ClientContext> context() {
+    absl::MutexLock lock(&mu_);
+    return context_;
+  }
 
   void OnReadDone(bool ok) override {
     if (!ok) return;  // OnDone follows
@@ -85,19 +92,24 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
   }
 
   void OnDone(const grpc::Status& status) override {
+    {
+      absl::MutexLock lock(&mu_);
+      context_.reset();
+    }
     // A server that ends what we did not cancel is shutting down: for the client this is no
     // cancellation but a server that is gone.
     const bool by_server = status.error_code() == grpc::StatusCode::CANCELLED && !cancelled_;
     sink_->OnDone(by_server ? absl::UnavailableError("The decode server cancelled the call.")
-                            : ToAbsl(status));
+                            : FromGrpc(status));
     self_.reset();  // perhaps the last reference: nothing of this is touched after it
   }
 
-  grpc::ClientContext context_;
   const v1::GenerateRequest request_;
   v1::GenerateEvent event_;
   const std::shared_ptr<GenerateSink> sink_;
   std::atomic<bool> cancelled_{false};  // by us
+  absl::Mutex mu_;
+  std::shared_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mu_);  // until the end
   std::shared_ptr<GrpcGenerateCall> self_;
 };
 
@@ -109,16 +121,20 @@ class GrpcDecodeClient : public DecodeClient {
   const std::string& address() const override { return address_; }
   void Info(absl::Duration timeout,
             std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
-    AskInfo(stub_.get(), timeout, std::move(done));
+    AskInfo(stub_.get(), &contexts_, timeout, std::move(done));
   }
   std::shared_ptr<GenerateCall> Generate(v1::GenerateRequest request, absl::Time deadline,
                                          std::shared_ptr<GenerateSink> sink) override {
-    return GrpcGenerateCall::Start(stub_.get(), std::move(request), deadline, std::move(sink));
+    std::shared_ptr<grpc::ClientContext> context = contexts_.New();
+    context->set_deadline(absl::ToChronoTime(deadline));
+    return GrpcGenerateCall::Start(stub_.get(), std::move(context), std::move(request),
+                                   std::move(sink));
   }
 
  private:
   const std::string address_;
   const std::unique_ptr<v1::Decode::Stub> stub_;
+  ClientContexts contexts_;
 };
 
 class GrpcPrefillClient : public InfoClient {
@@ -129,12 +145,13 @@ class GrpcPrefillClient : public InfoClient {
   const std::string& address() const override { return address_; }
   void Info(absl::Duration timeout,
             std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
-    AskInfo(stub_.get(), timeout, std::move(done));
+    AskInfo(stub_.get(), &contexts_, timeout, std::move(done));
   }
 
  private:
   const std::string address_;
   const std::unique_ptr<v1::Prefill::Stub> stub_;
+  ClientContexts contexts_;
 };
 
 }  // namespace

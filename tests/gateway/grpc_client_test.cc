@@ -154,6 +154,31 @@ TEST_CASE("a server that is not there fails calls at once") {
   CHECK(absl::IsUnavailable(AskInfo(*client, absl::Seconds(60)).status()));
 }
 
+// gRPC ends its threads with the last channel and server, which must not happen on one of them.
+TEST_CASE("client and server may go as soon as a call's end is told") {
+  for (int round = 0; round < 50; ++round) {
+    Calling calling({{}, grpc::Status::OK});
+    calling.call.reset();
+    REQUIRE(calling.sink->Wait().ok());
+  }
+}
+
+TEST_CASE("a client that goes cancels its calls and waits for them") {
+  FakeGrpcHost host;
+  host.decode.script = {.events = {Token(0)}, .hang = true};
+  host.decode.hang_info = true;
+  auto client = NewGrpcDecodeClient(host.address(), kMaxMessageBytes);
+  const auto sink = std::make_shared<RecordingSink>();
+  const auto call = client->Generate({}, absl::InfiniteFuture(), sink);
+  sink->WaitForFirst();
+  absl::Notification asked;
+  client->Info(absl::Hours(1), [&](const absl::StatusOr<v1::ServerInfo>&) { asked.Notify(); });
+  client.reset();
+  CHECK_FALSE(sink->Wait().ok());
+  asked.WaitForNotification();
+  call->Cancel();  // touches nothing that is gone
+}
+
 TEST_CASE("Info of both kinds of servers, with its timeout") {
   FakeGrpcHost host;
   const auto decode = NewGrpcDecodeClient(host.address(), kMaxMessageBytes);
