@@ -7,7 +7,7 @@ namespace lynx {
 namespace {
 
 // Enough independent chains to hide the latency of a multiply-add on every unit.
-#ifdef __AVX512F__
+#ifdef LYNX_AVX512
 inline constexpr int kChains = 24;
 #else
 inline constexpr int kChains = 6;  // of two registers each

@@ -58,7 +58,7 @@ struct ScalarLanes {
 
 #ifdef __AVX2__
 
-#ifdef __AVX512F__
+#ifdef LYNX_AVX512
 struct WideBytes {
   __m512i v;
   static constexpr int kBytes = 64;
@@ -115,7 +115,7 @@ struct SimdLanes {
     return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(two), two));
   }
 
-#ifdef __AVX512F__
+#ifdef LYNX_AVX512
   // 32 registers: up to 6 x 4 accumulators.
   static constexpr int TileVectors(int) { return 4; }
 

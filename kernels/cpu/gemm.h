@@ -56,7 +56,7 @@ void PrepareRows(const GemmArgs& args, int64_t begin, int64_t count, const Scrat
   for (int64_t r = 0; r < count; ++r) {
     const bf16* from = args.a + (begin + r) * args.lda;
     Activation* to = s.rows + r * s.lda;
-#ifdef __AVX512BF16__
+#ifdef LYNX_AVX512_BF16
     std::memcpy(to, from, static_cast<size_t>(k) * sizeof(bf16));
     to[k] = bf16{0};
 #else
@@ -73,7 +73,7 @@ LYNX_SIMD void CallMicro(int64_t rows, const MicroArgs& args) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return CallMicro<kRows - 1, kVecs, kUnpacked>(rows, args);
   }
-#ifndef __AVX512BF16__
+#ifndef LYNX_AVX512_BF16
   if constexpr (kUnpacked) return MicroUnpacked<kRows, kVecs>(args);
 #endif
   Micro<kRows, kVecs>(args);
@@ -96,7 +96,7 @@ void MultiplyPanel(const bf16* panel, int64_t pairs, int64_t rows, const Scratch
       micro.pairs = count;
       micro.first = begin == 0;
       micro.prefetch = ahead + strip / kLanes * count * 64;
-#ifndef __AVX512BF16__
+#ifndef LYNX_AVX512_BF16
       if constexpr (kUnpacked) Unpack<kVecs>(micro.w, count, micro.prefetch, s.unpacked);
 #endif
       micro.unpacked = s.unpacked;
@@ -113,10 +113,10 @@ void MultiplyPanel(const bf16* panel, int64_t pairs, int64_t rows, const Scratch
 
 // The block shapes that fill this tier's registers, for each number of rows.
 LYNX_SIMD void MultiplyPanelFor(const bf16* panel, int64_t pairs, int64_t rows, const Scratch& s) {
-#if defined(__AVX512BF16__)
+#if defined(LYNX_AVX512_BF16)
   if (rows > 6 && rows <= 12) return MultiplyPanel<12, 2, false>(panel, pairs, rows, s);
   MultiplyPanel<6, 4, false>(panel, pairs, rows, s);
-#elif defined(__AVX512F__)
+#elif defined(LYNX_AVX512)
   if (rows <= 6) return MultiplyPanel<6, 4, false>(panel, pairs, rows, s);
   if (rows < 4 * 12) return MultiplyPanel<12, 2, false>(panel, pairs, rows, s);
   MultiplyPanel<12, 2, true>(panel, pairs, rows, s);

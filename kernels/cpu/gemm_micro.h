@@ -13,7 +13,7 @@ namespace {
 inline constexpr int64_t kPairBytes = kPanelColumns * 2 * sizeof(bf16);  // of a panel, for two k
 
 // What the row operand is kept as while a block of rows is worked on.
-#ifdef __AVX512BF16__
+#ifdef LYNX_AVX512_BF16
 using Activation = bf16;
 #else
 using Activation = float;
@@ -56,7 +56,7 @@ LYNX_SIMD void PrefetchLines(const char*& p) {
   for (int v = 0; v < kVecs; ++v, p += 64) _mm_prefetch(p, _MM_HINT_T0);
 }
 
-#ifdef __AVX512BF16__
+#ifdef LYNX_AVX512_BF16
 
 template <int kRows, int kVecs>
 __attribute__((noinline)) void Micro(const MicroArgs& args) {
@@ -88,7 +88,7 @@ __attribute__((noinline)) void Micro(const MicroArgs& args) {
 
 #else
 
-#ifdef __AVX512F__
+#ifdef LYNX_AVX512
 LYNX_SIMD F32x16 OddMembers(const bf16* pairs) {
   const __m512i raw = _mm512_loadu_si512(pairs);
   return F32x16(_mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32(-65536))));

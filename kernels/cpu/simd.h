@@ -19,6 +19,15 @@
 #error "kernels/cpu/simd.h needs at least AVX2 and FMA"
 #endif
 
+// Which tier this is. Tests define LYNX_EMULATE_AVX512(_BF16) and the intrinsics' names themselves,
+// ahead of everything else, to run the AVX-512 tiers on machines that have AVX2 only.
+#if defined(__AVX512F__) || defined(LYNX_EMULATE_AVX512)
+#define LYNX_AVX512
+#endif
+#if defined(__AVX512BF16__) || defined(LYNX_EMULATE_AVX512_BF16)
+#define LYNX_AVX512_BF16
+#endif
+
 #define LYNX_SIMD inline __attribute__((always_inline))
 
 namespace lynx {
@@ -34,7 +43,7 @@ using lynx::ScaleByPowerOfTwo;
 // FmaInto: acc += a * b in place. As assembly, because GCC 12 otherwise lets a multiply-add
 // overwrite its factor, runs out of registers and spills in an inner loop (gemm, n = 1536, k = 576,
 // m = 512 on one Zen 3 core: 57 % of the peak, with this 81 %).
-#ifdef __AVX512F__
+#ifdef LYNX_AVX512
 
 struct F32x16 {
   __m512 v;
@@ -53,7 +62,11 @@ LYNX_SIMD F32x16 Fma(F32x16 a, F32x16 b, F32x16 c) {
   return F32x16(_mm512_fmadd_ps(a.v, b.v, c.v));
 }
 LYNX_SIMD void FmaInto(F32x16& acc, F32x16 a, F32x16 b) {
+#ifdef LYNX_EMULATE_AVX512
+  acc = Fma(a, b, acc);
+#else
   asm("vfmadd231ps %2, %1, %0" : "+v"(acc.v) : "v"(a.v), "v"(b.v));
+#endif
 }
 
 // a < b ? x : y.

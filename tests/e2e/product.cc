@@ -13,6 +13,7 @@
 #include <span>
 
 #include "cli/units.h"
+#include "model/kv_format.h"
 #include "tests/e2e/covering_set.h"
 #include "tests/e2e/product_bed.h"
 
@@ -26,9 +27,12 @@ struct Arguments {
   int64_t max_tokens = 16;
   std::vector<int64_t> prompt_tokens = {1, 63, 64, 65, 500, 3000};
   std::vector<std::string> anchor_bits = {"5,4", "4,4", "6,5", "3,3", "7,7", "3,7", "7,3"};
+  std::vector<std::string> targets = {"int8", "bf16"};
+  std::vector<double> temperatures = {0, 0.8};
   std::vector<double> links_mbit = {20, 1000};
   std::vector<int> choices = {1, 3};
   std::vector<int> batches = {1, 8};
+  std::vector<int64_t> chunks_tokens = {512, 64, 100};
   bool covering = false;
   int64_t sample = 0;
   uint64_t seed = 1;
@@ -78,12 +82,17 @@ Plan MakePlan(const Arguments& a, const std::vector<int>& shape) {
 absl::StatusOr<ProductLevels> LevelsOf(const Arguments& a) {
   ProductLevels levels;
   levels.prompt_tokens = a.prompt_tokens;
+  levels.temperatures = a.temperatures;
   levels.links_mbit = a.links_mbit;
   levels.choices = a.choices;
   levels.batches = a.batches;
   for (const std::string& bits : a.anchor_bits) {
     ASSIGN_OR_RETURN(const KvSplit split, ParseAnchorBits(bits));
     levels.splits.push_back(split);
+  }
+  for (const std::string& name : a.targets) {
+    ASSIGN_OR_RETURN(const KvTarget target, ParseKvTarget(name));
+    levels.targets.push_back(target);
   }
   return levels;
 }
@@ -106,6 +115,7 @@ absl::StatusOr<bool> Run(const Arguments& a) {
   for (; done < plan.cases && (a.seconds == 0 || elapsed() < a.seconds); ++done) {
     ProductCase c = ProductCaseAt(levels, plan.row(done));
     c.max_tokens = a.max_tokens;
+    c.chunk_tokens = a.chunks_tokens[done % a.chunks_tokens.size()];
     if (plan.varied) c.variety = done;
     const double before = elapsed();
     const absl::Status status = bed->Run(c);
@@ -136,6 +146,12 @@ void AddOptions(CLI::App& app, Arguments& a) {
   app.add_option("--max-tokens", a.max_tokens)->capture_default_str();
   app.add_option("--prompt-tokens", a.prompt_tokens)->capture_default_str();
   app.add_option("--anchor-bits", a.anchor_bits, "Splits, as 5,4 4,4")->capture_default_str();
+  app.add_option("--target", a.targets, "int8, bf16 or both")->capture_default_str();
+  app.add_option("--temperature", a.temperatures)->capture_default_str();
+  app.add_option("--chunk-tokens", a.chunks_tokens,
+                 "What the prefill computes at once: one for each case, in turn")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--link-mbit", a.links_mbit)->capture_default_str();
   app.add_option("--n", a.choices)->capture_default_str();
   app.add_option("--batch", a.batches)->capture_default_str();

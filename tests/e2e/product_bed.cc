@@ -146,7 +146,7 @@ absl::Status ProductBed::Open(const std::string& model_path, const std::string& 
 std::unique_ptr<VirtualPair> ProductBed::MakePair(const ProductCase& c) {
   VirtualPairOptions options;
   options.prefill.target = c.target;
-  options.prefill.chunk_tokens = c.variety % 3 == 0 ? 512 : c.variety % 3 == 1 ? 64 : 100;
+  options.prefill.chunk_tokens = c.chunk_tokens;
   options.prefill.kv_budget_bytes = size_t{8} << 30;
   options.decode.target = c.target;
   options.decode.split = c.split;

@@ -9,7 +9,6 @@
 namespace lynx {
 namespace {
 
-constexpr KvTarget kTargets[] = {KvTarget::kInt8, KvTarget::kBf16};
 constexpr ProductStop kStops[] = {ProductStop::kNone, ProductStop::kString, ProductStop::kTokenId};
 constexpr ProductDelivery kDeliveries[] = {ProductDelivery::kWhole, ProductDelivery::kStream,
                                            ProductDelivery::kSpeculative};
@@ -43,8 +42,8 @@ const char* DeliveryName(ProductDelivery delivery) {
 std::vector<int> ProductShape(const ProductLevels& levels) {
   return {static_cast<int>(levels.prompt_tokens.size()),
           static_cast<int>(levels.splits.size()),
-          static_cast<int>(std::size(kTargets)),
-          2,  // temperature
+          static_cast<int>(levels.targets.size()),
+          static_cast<int>(levels.temperatures.size()),
           2,  // top_p
           2,  // penalties
           static_cast<int>(levels.choices.size()),
@@ -60,8 +59,8 @@ ProductCase ProductCaseAt(const ProductLevels& levels, const std::vector<int>& r
   ProductCase c;
   c.prompt_tokens = levels.prompt_tokens[row[0]];
   c.split = levels.splits[row[1]];
-  c.target = kTargets[row[2]];
-  c.temperature = row[3] == 0 ? 0 : 0.8;
+  c.target = levels.targets[row[2]];
+  c.temperature = levels.temperatures[row[3]];
   c.top_p = row[4] == 0 ? 1 : 0.9;
   c.penalties = row[5] == 1;
   c.n = levels.choices[row[6]];
@@ -81,6 +80,7 @@ ProductCase BatchMate(const ProductCase& c, int i) {
   mate.split = c.split;
   mate.target = c.target;
   mate.link_mbit = c.link_mbit;
+  mate.chunk_tokens = c.chunk_tokens;
   mate.temperature = i % 2 == 0 ? 0.8 : 0;
   mate.top_p = i % 3 == 0 ? 0.9 : 1;
   mate.penalties = i % 4 == 1;
@@ -93,12 +93,12 @@ ProductCase BatchMate(const ProductCase& c, int i) {
 }
 
 std::string Describe(const ProductCase& c) {
-  return absl::StrCat("prompt=", c.prompt_tokens, " split=K", c.split.k_bits, "V", c.split.v_bits,
-                      " target=", ToAbsl(KvTargetName(c.target)), " temperature=", c.temperature,
-                      " top_p=", c.top_p, " penalties=", c.penalties, " n=", c.n,
-                      " logprobs=", c.logprobs, " stop=", StopName(c.stop), " echo=", c.echo,
-                      " link_mbit=", c.link_mbit, " batch=", c.batch,
-                      " delivery=", DeliveryName(c.delivery), " variety=", c.variety);
+  return absl::StrCat(
+      "prompt=", c.prompt_tokens, " split=K", c.split.k_bits, "V", c.split.v_bits,
+      " target=", ToAbsl(KvTargetName(c.target)), " temperature=", c.temperature,
+      " top_p=", c.top_p, " penalties=", c.penalties, " n=", c.n, " logprobs=", c.logprobs,
+      " stop=", StopName(c.stop), " echo=", c.echo, " link_mbit=", c.link_mbit, " batch=", c.batch,
+      " delivery=", DeliveryName(c.delivery), " chunk=", c.chunk_tokens, " variety=", c.variety);
 }
 
 }  // namespace lynx

@@ -29,6 +29,7 @@ struct ProductCase {
   ProductDelivery delivery = ProductDelivery::kWhole;
 
   int64_t max_tokens = 16;
+  int64_t chunk_tokens = 512;  // that the prefill computes at once
   // Which part of the text is the prompt, and the seed.
   int64_t variety = 0;
 };
@@ -37,6 +38,8 @@ struct ProductCase {
 struct ProductLevels {
   std::vector<int64_t> prompt_tokens;
   std::vector<KvSplit> splits;
+  std::vector<KvTarget> targets;
+  std::vector<double> temperatures;
   std::vector<double> links_mbit;
   std::vector<int> choices;
   std::vector<int> batches;
