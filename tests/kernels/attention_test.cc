@@ -3,10 +3,13 @@
 #include "kernels/code_planes_inl.h"
 #include "kernels/parallel.h"
 #include "runtime/cpu.h"
+#include "tests/kernels/all_tiers.h"
 #include "tests/kernels/attention_cases.h"
 
 namespace lynx {
 namespace {
+
+using testing::AllTiers;
 
 struct Case {
   KvShape shape;
@@ -50,7 +53,7 @@ const Case kCases[] = {
 
 TEST_CASE("attention over BF16 pages equals naive double precision") {
   ThreadPool pool(1);
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     for (const Case& c : kCases) {
       const int d = c.shape.head_dim, group = c.q_heads / c.shape.kv_heads;
       TestKv kv(*kernels, c.shape, c.tokens, 1);
@@ -89,12 +92,12 @@ TEST_CASE("attention over BF16 pages equals naive double precision") {
 TEST_CASE("a row's bits do not depend on chunks, threads or the tier") {
   for (const Case& c : kCases) {
     ThreadPool one(1);
-    const Kernels& scalar = *AvailableKernels().front();
+    const Kernels& scalar = *AllTiers().front();
     TestKv kv(scalar, c.shape, c.tokens, 3);
     const std::vector<float> q = TestQueries(c.tokens, c.q_heads, c.shape.head_dim, 4);
     const std::vector<KvPageRef> pages = kv.Bf16Pages();
     const std::vector<bf16> want = Run(scalar, one, c, pages, nullptr, {}, q, 0, c.tokens);
-    for (const Kernels* kernels : AvailableKernels()) {
+    for (const Kernels* kernels : AllTiers()) {
       for (int64_t chunk : {1, 7, 64, 512}) {
         if (kernels == &scalar && chunk != 7) continue;  // slow
         INFO(kernels->name << " head_dim " << c.shape.head_dim << " chunk " << chunk);
@@ -174,7 +177,7 @@ class CodedKv {
 
 TEST_CASE("attention over code pages equals naive double precision over the code's values") {
   ThreadPool pool(1);
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     for (const Case& c : kCases) {
       const int d = c.shape.head_dim, group = c.q_heads / c.shape.kv_heads;
       TestKv kv(*kernels, c.shape, c.tokens, 5);
@@ -210,7 +213,7 @@ TEST_CASE("attention over code pages equals naive double precision over the code
 
 TEST_CASE("code pages: bits do not depend on chunks, threads, tiers; full not on the split") {
   ThreadPool one(1), three(3);
-  const Kernels& scalar = *AvailableKernels().front();
+  const Kernels& scalar = *AllTiers().front();
   for (const Case& c : kCases) {
     TestKv kv(scalar, c.shape, c.tokens, 7);
     const int64_t first = c.tokens / kPageTokens * kPageTokens;
@@ -231,7 +234,7 @@ TEST_CASE("code pages: bits do not depend on chunks, threads, tiers; full not on
           CHECK(want == full);
         }
         if (kind == KvPageKind::kAnchor && split == KvSplit{8, 8}) CHECK(want == full);
-        for (const Kernels* kernels : AvailableKernels()) {
+        for (const Kernels* kernels : AllTiers()) {
           CHECK(run(*kernels, one, c.tokens) == want);
           if (kernels != &scalar) CHECK(run(*kernels, three, 1) == want);
         }
@@ -240,28 +243,39 @@ TEST_CASE("code pages: bits do not depend on chunks, threads, tiers; full not on
   }
 }
 
-TEST_CASE("what a row must not see leaves no trace, be it Inf or NaN") {
-  const Kernels& kernels = *AvailableKernels().back();
+namespace {
+
+void CheckUnseen(const Kernels& kernels, const Case& c) {
   ThreadPool pool(1);
-  for (const Case& c : {Case{{1, 64}, 3, 60}, Case{{2, 80}, 2, 61, 9}, Case{{1, 66}, 2, 60, 30}}) {
-    TestKv kv(kernels, c.shape, c.tokens, 9);
-    const std::vector<float> q = TestQueries(c.tokens, c.q_heads, c.shape.head_dim, 10);
-    const int64_t width = static_cast<int64_t>(c.q_heads) * c.shape.head_dim;
-    const std::vector<bf16> clean = Run(kernels, pool, c, kv.Bf16Pages(), nullptr, {}, q, 0, 64);
-    for (int64_t bad : {17, 30}) {
-      auto* page = reinterpret_cast<bf16*>(kv.page(0).data());
-      bf16& key = page[KeyIndex(c.shape, 0, static_cast<int>(bad), 5)];
-      bf16& value = page[ValueIndex(c.shape, 0, static_cast<int>(bad), 5)];
-      const bf16 old_key = key, old_value = value;
-      key = value = bf16{0x7fc0};
-      const std::vector<bf16> out = Run(kernels, pool, c, kv.Bf16Pages(), nullptr, {}, q, 0, 64);
-      for (int64_t row = 0; row < c.tokens; ++row) {
-        const bool sees = row >= bad && (c.window == 0 || row - c.window < bad);
-        const auto from = clean.begin() + row * width;
-        if (!sees) CHECK(std::equal(from, from + width, out.begin() + row * width));
-      }
-      key = old_key;
-      value = old_value;
+  TestKv kv(kernels, c.shape, c.tokens, 9);
+  const std::vector<float> q = TestQueries(c.tokens, c.q_heads, c.shape.head_dim, 10);
+  const int64_t width = static_cast<int64_t>(c.q_heads) * c.shape.head_dim;
+  const std::vector<bf16> clean = Run(kernels, pool, c, kv.Bf16Pages(), nullptr, {}, q, 0, 64);
+  for (int64_t bad : {17, 30}) {
+    auto* page = reinterpret_cast<bf16*>(kv.page(0).data());
+    bf16& key = page[KeyIndex(c.shape, 0, static_cast<int>(bad), 5)];
+    bf16& value = page[ValueIndex(c.shape, 0, static_cast<int>(bad), 5)];
+    const bf16 old_key = key, old_value = value;
+    key = value = bf16{0x7fc0};
+    const std::vector<bf16> out = Run(kernels, pool, c, kv.Bf16Pages(), nullptr, {}, q, 0, 64);
+    for (int64_t row = 0; row < c.tokens; ++row) {
+      const bool sees = row >= bad && (c.window == 0 || row - c.window < bad);
+      const auto from = clean.begin() + row * width;
+      if (!sees) CHECK(std::equal(from, from + width, out.begin() + row * width));
+    }
+    key = old_key;
+    value = old_value;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("what a row must not see leaves no trace, be it Inf or NaN") {
+  for (const Kernels* kernels : AllTiers()) {
+    INFO(kernels->name);
+    for (const Case& c :
+         {Case{{1, 64}, 3, 60}, Case{{2, 80}, 2, 61, 9}, Case{{1, 66}, 2, 60, 30}}) {
+      CheckUnseen(*kernels, c);
     }
   }
 }

@@ -7,11 +7,13 @@
 #include "kernels/pack.h"
 #include "kernels/parallel.h"
 #include "runtime/cpu.h"
+#include "tests/kernels/all_tiers.h"
 #include "tests/kernels/linear_oracle.h"
 
 namespace lynx {
 namespace {
 
+using testing::AllTiers;
 using testing::DotInDouble;
 using testing::ExactDot;
 using testing::Guarded;
@@ -58,7 +60,7 @@ std::vector<float> Product(const Kernels& kernels, const Problem& p) {
 TEST_CASE("gemm equals naive double precision within the error of its chain") {
   // k roundings of at most eps / 2 of a partial sum, which no partial magnitude exceeds.
   const Problem p(7, 130, 333, 1);
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     INFO(kernels->name);
     const std::vector<float> c = Product(*kernels, p);
     double worst = 0;
@@ -76,7 +78,7 @@ TEST_CASE("gemm equals naive double precision within the error of its chain") {
 
 TEST_CASE("gemm's chain is: odd member, then even member, of each pair in turn") {
   const Problem p(2, 3, 5, 2);
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     INFO(kernels->name);
     const std::vector<float> c = Product(*kernels, p);
     for (int64_t i = 0; i < p.m; ++i) {
@@ -96,9 +98,8 @@ void CheckAgainstScalar(const Problem& p, bool bias, bool accumulate) {
   const int64_t ldc = p.n + 7;
   std::mt19937 rng(5);
   const std::vector<float> old = RandomFloats(p.m * p.n, 1.0f, rng);
-  const std::vector<const Kernels*> tiers = AvailableKernels();
   std::vector<float> want;
-  for (const Kernels* kernels : tiers) {
+  for (const Kernels* kernels : AllTiers()) {
     Guarded<float> c((p.m - 1) * ldc + p.n);
     for (int64_t i = 0; i < p.m && accumulate; ++i) {
       std::memcpy(c.data() + i * ldc, &old[i * p.n], p.n * sizeof(float));
@@ -145,7 +146,7 @@ TEST_CASE("chunks of k and blocks of rows change nothing") {
 
 TEST_CASE("a row alone has the bits it has in any batch") {
   const Problem all(512, 136, 577, 6);
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     if (kernels->name == "scalar") continue;  // row by row by construction, and slow
     INFO(kernels->name);
     const std::vector<float> want = Product(*kernels, all);
@@ -165,7 +166,7 @@ TEST_CASE("a row alone has the bits it has in any batch") {
 
 TEST_CASE("a range of panels writes its own columns only") {
   const Problem p(5, 200, 40, 7);
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     INFO(kernels->name);
     const std::vector<float> want = Product(*kernels, p);
     Guarded<float> c(p.m * p.n);
@@ -213,7 +214,7 @@ TEST_CASE("denormal inputs count as zero and denormal sums are flushed, in every
   w[2] = ToBf16(0x1p-60f);  // the product is below the smallest normal number
   packed.SetRows(0, 4, w.data());
   const PackedMatrix view = packed.view();
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     INFO(kernels->name);
     float c[4];
     kernels->gemm({.a = a.data(), .lda = 8, .w = &view, .c = c, .ldc = 4, .m = 1}, 0, 1);

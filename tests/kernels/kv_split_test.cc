@@ -9,9 +9,12 @@
 #include "kernels/ops.h"
 #include "runtime/aligned_buffer.h"
 #include "runtime/cpu.h"
+#include "tests/kernels/all_tiers.h"
 
 namespace lynx {
 namespace {
+
+using testing::AllTiers;
 
 // A page with its blocks, and guard bytes behind each block.
 class Page {
@@ -148,13 +151,13 @@ std::vector<KvSplit> AllSplits() {
   return splits;
 }
 
-const Kernels& Scalar() { return *AvailableKernels().front(); }
+const Kernels& Scalar() { return *AllTiers().front(); }
 
 // Splits the page in every tier and checks codes, guards and the way back through the Tail.
 void CheckPage(Page& page, int first_token) {
   const std::vector<uint8_t> want = page.WantedCodes(first_token);
   std::vector<std::byte> blocks, first_tail;
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     INFO(kernels->name);
     REQUIRE(page.Split(*kernels, first_token) == SplitResult::kCode);
     REQUIRE(page.GuardsIntact());
@@ -272,7 +275,7 @@ TEST_CASE("all finite BF16 values are restored, whatever stands beside them") {
         CheckPage(page, 0);
         ++coded;
       } else {
-        for (const Kernels* kernels : AvailableKernels()) {
+        for (const Kernels* kernels : AllTiers()) {
           CHECK(page.Split(*kernels, 0) == SplitResult::kRaw);
         }
       }
@@ -316,7 +319,7 @@ TEST_CASE("edges: equal values, zeros of both signs, denormals, tiny ranges") {
 }
 
 TEST_CASE("Inf, NaN and ranges beyond the largest step make the page raw, sinks do not") {
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     for (uint16_t bits : {0x7f80, 0xff80, 0x7fc0, 0xffff, 0x7f01}) {
       for (KvSide side : {KvSide::kKey, KvSide::kValue}) {
         Page page({2, 16}, {5, 4});
@@ -361,7 +364,7 @@ TEST_CASE("a Tail that does not fit the code is refused") {
   std::vector<std::byte> longer = tail;
   longer.push_back({});
   const std::vector<std::byte> ones(tail.size(), std::byte{0xff});
-  for (const Kernels* tier : AvailableKernels()) {
+  for (const Kernels* tier : AllTiers()) {
     INFO(tier->name);
     REQUIRE(page.Restore(*tier, tail, out.data()));
     for (size_t n = 0; n < tail.size(); ++n) {
@@ -379,7 +382,7 @@ TEST_CASE("a Tail that does not fit the code is refused") {
     std::vector<std::byte> noise(rng() % (2 * tail.size()));
     for (std::byte& b : noise) b = static_cast<std::byte>(rng());
     const bool fits = page.Restore(kernels, noise, out.data());
-    for (const Kernels* tier : AvailableKernels()) {
+    for (const Kernels* tier : AllTiers()) {
       CHECK(page.Restore(*tier, noise, out.data()) == fits);
     }
   }

@@ -5,11 +5,13 @@
 #include "kernels/linear_inl.h"
 #include "kernels/ops.h"
 #include "runtime/cpu.h"
+#include "tests/kernels/all_tiers.h"
 #include "tests/kernels/linear_oracle.h"
 
 namespace lynx {
 namespace {
 
+using testing::AllTiers;
 using testing::Guarded;
 using testing::RandomBf16s;
 using testing::RandomFloats;
@@ -28,7 +30,7 @@ template <typename T, typename Op>
 std::vector<T> SameInAllTiers(int64_t n, Op op) {
   SetExactFloatMode();
   std::vector<T> want;
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     INFO(kernels->name << " n=" << n);
     Guarded<T> out(n);
     op(*kernels, out.data());
@@ -138,7 +140,7 @@ TEST_CASE("widen is exact for all 65,536 values") {
 TEST_CASE("argmax gives the lowest index among equals") {
   SetExactFloatMode();
   std::mt19937 rng(5);
-  for (const Kernels* kernels : AvailableKernels()) {
+  for (const Kernels* kernels : AllTiers()) {
     INFO(kernels->name);
     for (int64_t n : kSizes) {
       for (int round = 0; round < 20; ++round) {

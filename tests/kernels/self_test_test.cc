@@ -4,7 +4,9 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/cpu/tiers.h"
+#include "kernels/kv_self_test.h"
 #include "runtime/cpu.h"
+#include "tests/kernels/all_tiers.h"
 
 namespace lynx {
 namespace {
@@ -61,6 +63,15 @@ TEST_CASE("the self-test names the operation that differs") {
   wrong = scalar;
   wrong.argmax = LastArgmax;
   CHECK(FirstLinearMismatch(wrong, scalar) == "argmax");
+}
+
+TEST_CASE("every tier passes the self-test, emulated ones too") {
+  SetExactFloatMode();
+  for (const Kernels* kernels : testing::AllTiers()) {
+    INFO(kernels->name);
+    CHECK(FirstLinearMismatch(*kernels, ScalarKernels()) == "");
+    CHECK(FirstKvMismatch(*kernels, ScalarKernels()) == "");
+  }
 }
 
 }  // namespace
