@@ -6,7 +6,7 @@ export DEBIAN_FRONTEND=noninteractive
 packages=(
   g++ cmake ninja-build ccache pkg-config git curl ca-certificates unzip python3 python3-pip
   libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev libspdlog-dev
-  nlohmann-json3-dev catch2 libboost1.81-dev libonig-dev prometheus-cpp-dev libcli11-dev libssl-dev
+  nlohmann-json3-dev catch2 libsimde-dev libboost1.81-dev libonig-dev prometheus-cpp-dev libcli11-dev libssl-dev
   libxxhash-dev libutf8proc-dev
 )
 if [[ "${1:-}" == "--tests" ]]; then
