@@ -3,11 +3,13 @@
 //   S::F                       a vector of S::kLanes floats, arithmetic as in math_inl.h
 //   Load, Store, LoadBytes     lanes from floats, to floats, from uint8_t integers
 //   FmaInto                    acc = Fma(a, b, acc)
-//   RoundToBf16                lanes rounded to BF16, ties to even, as floats
-//   Pairs, LoadPairs, FmaPair  kLanes BF16 pairs, see below
-//   TreeSum16, TreeMax16       of 16 floats held in 16 / kLanes vectors: x[i] op x[i + 8], then +
-//   4,
-//                              + 2, + 1
+//   StoreBf16Factors           (row, i, x): rounds x to BF16, ties to even, keeps it as factors i,
+//                              i + 1 ... of a row for BF16 pages' chains, and returns it rounded;
+//                              the row may be where x comes from
+//   kBf16Pairs                 one instruction does both products of a pair: then those factors
+//                              are BF16 pairs, and LoadPairs, FillPairs and FmaPairs are there
+//   TreeSum16, TreeMax16       of 16 floats held in 16 / kLanes vectors: x[i] op x[i + 8], then
+//                              + 4, + 2, + 1
 //
 // A page of 64 tokens, for a query row q (already rotated), f(x) = x rounded to float32:
 //   BF16 page:  s_t = chain over pairs of channels, odd channel first, from +0:
@@ -29,10 +31,10 @@
 // that rows which see different tokens may share a loop. Splits start afresh and are merged in
 // order (MergePartial); the output is bf16(o_c / l).
 //
-// Why so: p and q in BF16 let vdpbf16ps (odd product first, then even) do BF16 pages at twice the
-// rate of float32. Code pages keep float32 factors instead: rounding q * step to BF16 would cost
-// about 2^-9 a product, more than the 8-bit code's own error, and integers need no pairs to be
-// exact.
+// Why so: p and q in BF16 let vdpbf16ps (odd product first, then even) do both products of a pair
+// of BF16 pages, as the avx512_bf16 tier does. Code pages keep float32 factors instead: rounding q
+// * step to BF16 would cost about 2^-9 a product, more than the 8-bit code's own error, and
+// integers need no pairs to be exact.
 #pragma once
 
 #include <cstdint>
@@ -84,10 +86,13 @@ static inline SoftmaxStep SoftmaxPage(TokenRange range, bool round_weights, floa
   for (int v = 0; v < kVectors; ++v) lanes[v] = F(0.0f);
   for (int t = 0; t < kPageTokens; t += kTreeLanes) {
     for (int v = 0; v < kVectors; ++v) {
-      float* x = scores + t + v * S::kLanes;
-      F p = ExpOf<F>(S::Load(x) - shift);
-      if (round_weights) p = S::RoundToBf16(p);
-      S::Store(x, p);
+      const int at = t + v * S::kLanes;
+      F p = ExpOf<F>(S::Load(scores + at) - shift);
+      if (round_weights) {
+        p = S::StoreBf16Factors(scores, at, p);
+      } else {
+        S::Store(scores + at, p);
+      }
       lanes[v] = lanes[v] + p;
     }
   }

@@ -37,7 +37,10 @@ struct ScalarLanes {
   static void StoreBf16(bf16* p, float x) { *p = ToBf16(x); }
   static float LoadEven(const std::byte* pair) { return LoadBf16(pair); }
   static float LoadOdd(const std::byte* pair) { return LoadBf16(pair + 2); }
-  static float RoundToBf16(float x) { return ToFloat(ToBf16(x)); }
+  static constexpr bool kBf16Pairs = false;
+  static float StoreBf16Factors(float* row, int at, float x) {
+    return row[at] = ToFloat(ToBf16(x));
+  }
   static float TreeSum16(const float (&x)[kTreeLanes]) {
     float a[kTreeLanes];
     std::memcpy(a, x, sizeof a);
@@ -130,11 +133,36 @@ struct SimdLanes {
     const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
     return F(_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high)));
   }
-  static F RoundToBf16(F x) {
+#ifdef LYNX_AVX512_BF16
+  static constexpr bool kBf16Pairs = true;
+  using Pairs = __m512bh;
+  static Pairs LoadPairs(const std::byte* p) { return (__m512bh)_mm512_loadu_si512(p); }
+  // One pair of StoreBf16Factors in all lanes.
+  static Pairs FillPairs(const float* factors) {
+    int32_t pair;
+    std::memcpy(&pair, factors, sizeof pair);
+    return (__m512bh)_mm512_set1_epi32(pair);
+  }
+  // acc = fma(odd of a, odd of b, acc), then the even ones. Denormals are zeros, as they are to
+  // every thread in the exact float mode.
+  LYNX_SIMD static void FmaPairs(F& acc, Pairs a, Pairs b) {
+    acc = F(_mm512_dpbf16_ps(acc.v, a, b));
+  }
+  static F StoreBf16Factors(float* row, int at, F x) {
+    bf16* factors = reinterpret_cast<bf16*>(row) + at;
+    lynx::StoreBf16(factors, x);
+    return lynx::LoadBf16(factors);
+  }
+#else
+  static constexpr bool kBf16Pairs = false;
+  static F StoreBf16Factors(float* row, int at, F x) {
     bf16 rounded[kLanes];
     lynx::StoreBf16(rounded, x);
-    return lynx::LoadBf16(rounded);
+    const F wide = lynx::LoadBf16(rounded);
+    Store(row + at, wide);
+    return wide;
   }
+#endif
   static float TreeMax16(const F (&x)[1]) {
     const __m256 low = _mm512_castps512_ps256(x[0].v);
     const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x[0].v), 1));
@@ -154,7 +182,12 @@ struct SimdLanes {
     return {_mm256_castsi256_ps(_mm256_and_si256(Raw(p), high)),
             _mm256_castsi256_ps(_mm256_and_si256(Raw(p + 32), high))};
   }
-  static F RoundToBf16(F x) { return {Round(x.lo), Round(x.hi)}; }
+  static constexpr bool kBf16Pairs = false;
+  static F StoreBf16Factors(float* row, int at, F x) {
+    const F rounded = {Round(x.lo), Round(x.hi)};
+    Store(row + at, rounded);
+    return rounded;
+  }
   static float TreeMax16(const F (&x)[1]) { return MaxOfEight(_mm256_max_ps(x[0].hi, x[0].lo)); }
 
  private:

@@ -20,6 +20,7 @@ namespace {
 // of the two tokens is not valid.
 template <class S>
 struct Bf16Rows {
+  static constexpr bool kBf16Pairs = S::kBf16Pairs;
   const std::byte* base;
   int64_t pair_bytes;
   int first_pair = -1, last_pair = -1;
@@ -38,6 +39,7 @@ struct Bf16Rows {
 // Rows of integers: [rows][lanes] bytes.
 template <class S>
 struct CodeRows {
+  static constexpr bool kBf16Pairs = false;
   const uint8_t* base;
   int64_t row_bytes;
 
@@ -48,6 +50,25 @@ struct CodeRows {
   typename S::F Even(const uint8_t* row, int lane) const { return S::LoadBytes(row + lane); }
 };
 
+// Chain for BF16 rows and factors, where one instruction does both products of a pair.
+template <class S, int R, int J>
+[[gnu::always_inline]] inline void PairChain(const Bf16Rows<S>& rows, int pair_begin, int pair_end,
+                                             int lane, const float* w, int64_t w_stride,
+                                             typename S::F (&acc)[R][J]) {
+  for (int pair = pair_begin; pair < pair_end; ++pair) {
+    const std::byte* row = rows.At(pair) + lane * 4;
+    typename S::Pairs x[J];
+#pragma GCC unroll 8
+    for (int j = 0; j < J; ++j) x[j] = S::LoadPairs(row + j * S::kLanes * 4);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const typename S::Pairs factors = S::FillPairs(w + r * w_stride + pair);
+#pragma GCC unroll 8
+      for (int j = 0; j < J; ++j) S::FmaPairs(acc[r][j], x[j], factors);
+    }
+  }
+}
+
 // acc[r][j] = chain over pairs, odd first: fma(w[r][2 pair + 1 or 0], row element of lane vector
 // j).
 template <class S, int R, int J, class Rows>
@@ -55,6 +76,9 @@ template <class S, int R, int J, class Rows>
                                          const float* w, int64_t w_stride,
                                          typename S::F (&acc)[R][J]) {
   using F = typename S::F;
+  if constexpr (Rows::kBf16Pairs) {
+    return PairChain<S, R, J>(rows, pair_begin, pair_end, lane, w, w_stride, acc);
+  }
   for (int pair = pair_begin; pair < pair_end; ++pair) {
     const auto* row = rows.At(pair);
     const float* weight = w + 2 * pair;
@@ -139,7 +163,7 @@ class AttentionBlock {
       for (int c = 0; c < d_; c += S::kLanes) {
         const F x = S::Load(q + c) * F(args_.scale);
         S::Store(scaled + c, x);
-        S::Store(rounded + c, S::RoundToBf16(x));
+        S::StoreBf16Factors(rounded, c, x);
       }
       std::fill(scaled + d_, scaled + s_.stride, 0.0f);
     }

@@ -15,9 +15,9 @@ inline constexpr int kQueryBlock = 48;
 struct AttentionScratch {
   int64_t stride;    // floats from row to row: head_dim rounded up to 16
   float* q;          // [kQueryBlock][stride] scaled, zeros behind head_dim
-  float* q_bf16;     // the same, rounded to BF16
+  float* q_bf16;     // the same, rounded to BF16: StoreBf16Factors of attention_inl.h
   float* q_folded;   // times the steps of the code page at hand
-  float* scores;     // [kQueryBlock][64]
+  float* scores;     // [kQueryBlock][64], then weights; those of a BF16 page as StoreBf16Factors
   float* out;        // [kQueryBlock][stride] of the split at hand
   float* total;      // [kQueryBlock][stride] of all splits
   float* step;       // [stride] of the groups at hand

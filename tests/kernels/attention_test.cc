@@ -280,6 +280,53 @@ TEST_CASE("what a row must not see leaves no trace, be it Inf or NaN") {
   }
 }
 
+namespace {
+
+// Any sign and mantissa; one in four a denormal, one in four hardly larger, the others with an
+// exponent in [-60, most).
+float Extreme(std::mt19937& rng, int most) {
+  const auto bits = static_cast<uint32_t>(rng());
+  const uint32_t kind = bits >> 23 & 3;
+  const uint32_t exponent = kind == 0   ? 0
+                            : kind == 1 ? 1 + (bits >> 25 & 7)
+                                        : 67 + (bits >> 25 & 63) % static_cast<uint32_t>(most + 60);
+  return std::bit_cast<float>((static_cast<uint32_t>(rng()) & 0x807fffffu) | exponent << 23);
+}
+bf16 ExtremeBf16(std::mt19937& rng, int most) {
+  return {static_cast<uint16_t>(std::bit_cast<uint32_t>(Extreme(rng, most)) >> 16)};
+}
+
+}  // namespace
+
+TEST_CASE("denormals and numbers far apart: every tier has the scalar tier's bits") {
+  ThreadPool pool(1);
+  const Kernels& scalar = *AllTiers().front();
+  for (const Case& c : {Case{{2, 64}, 6, 100}, Case{{1, 96}, 5, 67, 40}, Case{{1, 66}, 2, 70}}) {
+    TestKv kv(scalar, c.shape, c.tokens, 13);
+    std::mt19937 rng(14);
+    for (int64_t t = 0; t < c.tokens; ++t) {
+      auto* page = reinterpret_cast<bf16*>(kv.page(t / kPageTokens).data());
+      const int token = static_cast<int>(t % kPageTokens);
+      for (int h = 0; h < c.shape.kv_heads; ++h) {
+        for (int i = 0; i < c.shape.head_dim; ++i) {
+          page[KeyIndex(c.shape, h, token, i)] = ExtremeBf16(rng, 2);
+          page[ValueIndex(c.shape, h, token, i)] = ExtremeBf16(rng, 2);
+        }
+      }
+    }
+    std::vector<float> q(static_cast<size_t>(c.tokens) * c.q_heads * c.shape.head_dim);
+    for (float& x : q) x = Extreme(rng, 2);
+    const std::vector<KvPageRef> pages = kv.Bf16Pages();
+    const std::vector<bf16> want = Run(scalar, pool, c, pages, nullptr, {}, q, 0, 64);
+    CHECK(
+        std::none_of(want.begin(), want.end(), [](bf16 x) { return (x.bits & 0x7f80) == 0x7f80; }));
+    for (const Kernels* kernels : AllTiers()) {
+      INFO(kernels->name << " head_dim " << c.shape.head_dim);
+      CHECK(Run(*kernels, pool, c, pages, nullptr, {}, q, 0, 7) == want);
+    }
+  }
+}
+
 TEST_CASE("sequences of one call keep their own results") {
   const Kernels& kernels = *AvailableKernels().back();
   ThreadPool one(1), two(2);
