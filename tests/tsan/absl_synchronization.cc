@@ -94,6 +94,12 @@ bool Mutex::AwaitWithTimeout(const Condition& condition, Duration timeout) {
   return Waiting<bool, Mutex*, const Condition*, Duration>(this, real, this, &condition, timeout);
 }
 
+bool Mutex::AwaitWithDeadline(const Condition& condition, Time deadline) {
+  static auto* const real = Real<bool(Mutex*, const Condition*, Time)>(
+      LYNX_MUTEX("17AwaitWithDeadlineERKNS0_9ConditionENS0_4TimeE"));
+  return Waiting<bool, Mutex*, const Condition*, Time>(this, real, this, &condition, deadline);
+}
+
 void CondVar::Wait(Mutex* mutex) {
   static auto* const real = Real<void(CondVar*, Mutex*)>(LYNX_CONDVAR("4WaitEPNS0_5MutexE"));
   Waiting<void, CondVar*, Mutex*>(mutex, real, this, mutex);
