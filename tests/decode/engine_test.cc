@@ -13,8 +13,9 @@ constexpr int kPromptTokens = 130;  // two full pages
 constexpr SessionId kSession{1};
 
 struct FakePeers final : PrefillPeers {
-  void Start(AttemptId attempt, const std::string& address, v1::RunRequest, Nanos) override {
+  void Start(AttemptId attempt, const std::string& address, v1::RunRequest run, Nanos) override {
     started[address] = attempt;
+    runs[attempt] = std::move(run);
   }
   void Send(AttemptId attempt, v1::DecodeToPrefill message) override {
     sent[attempt].push_back(std::move(message));
@@ -24,6 +25,7 @@ struct FakePeers final : PrefillPeers {
   void SessionLost(SessionId) override {}
 
   std::map<std::string, AttemptId> started;
+  std::map<AttemptId, v1::RunRequest> runs;
   std::map<AttemptId, std::vector<v1::DecodeToPrefill>> sent;
   std::vector<AttemptId> cancelled, distrusted;
 };
@@ -114,6 +116,20 @@ struct World {
   Recorder recorder;
   Engine engine;
 };
+
+// A frame as the data plane brings it.
+void Deliver(Receiver& receiver, const FrameHeader& header, std::span<const std::byte> payload) {
+  const std::unique_ptr<Landing> landing = receiver.Begin(kSession, header);
+  while (!payload.empty()) {
+    iovec part[1];
+    REQUIRE(landing->Prepare(part) == 1);
+    const size_t bytes = std::min(part[0].iov_len, payload.size());
+    std::memcpy(part[0].iov_base, payload.data(), bytes);
+    landing->Commit(bytes);
+    payload = payload.subspan(bytes);
+  }
+  landing->Finish();
+}
 
 struct Flood {
   const char* name;
@@ -245,6 +261,44 @@ TEST_CASE("decode engine: each \"not yet\" lets the prefill ask once more") {
   world.engine.OnPrefillMessage(attempt, Ready());
   world.engine.Step();
   CHECK(absl::IsUnavailable(world.recorder.finished[id]));
+}
+
+TEST_CASE("decode engine: a broken block is asked for at once, lost ones after the gap's time") {
+  World world;
+  world.Submit(MakeRequest({"a"}));
+  const AttemptId attempt = world.AttemptAt("a");
+  world.engine.OnPrefillMessage(attempt, Ready());
+  world.engine.Step();
+  auto& sent = world.peers.sent[attempt];
+  REQUIRE(sent.size() == 1);
+  REQUIRE(sent.back().has_grant());
+
+  const v1::RunRequest& run = world.peers.runs.at(attempt);
+  const KvShape shape = FromProto(run.format(), world.model.config)->shape;
+  const std::vector<std::byte> payload(kSinkTokens * PackedTokenBytes(shape), std::byte{1});
+  const FrameHeader header = {.kind = BlockKind::kSinks,
+                              .transfer = {*TransferIdFromBytes(run.transfer_id()), run.epoch()},
+                              .layer = 1,
+                              .payload_bytes = payload.size(),
+                              .payload_checksum = PayloadChecksum(payload) + 1};
+  Deliver(world.receiver, header, payload);
+  world.engine.Step();
+  REQUIRE(sent.size() == 2);
+  REQUIRE(sent.back().has_missing());
+  const auto& blocks = sent.back().missing().blocks();
+  CHECK(std::any_of(blocks.begin(), blocks.end(), [](const v1::BlockId& block) {
+    return block.layer() == 1 && block.kind() == static_cast<uint32_t>(BlockKind::kSinks);
+  }));
+
+  world.engine.OnPrefillMessage(attempt, AllSent());
+  world.engine.Step();
+  world.clock.Advance(EngineOptions().gap_timeout - Nanos(1));
+  world.engine.Step();
+  CHECK(sent.size() == 2);
+  world.clock.Advance(Nanos(1));
+  world.engine.Step();
+  REQUIRE(sent.size() == 3);
+  CHECK(sent.back().has_missing());
 }
 
 TEST_CASE("run allowance: the largest honest messages are within their bytes") {

@@ -91,6 +91,75 @@ TEST_CASE("eight requests at once have the text that each has alone") {
   }
 }
 
+TEST_CASE("pages that cannot be coded travel raw, between others, and do not change the text") {
+  int64_t drafted = 0;
+  for (const char* path : kModels) {
+    PairFixture fixture(path);
+    fixture.Enlarge(1, 1.6e6f);
+    for (KvTarget target : {KvTarget::kInt8, KvTarget::kBf16}) {
+      for (int64_t chunk : {37, 64, 512}) {
+        constexpr int64_t kTokens = 530, kPages = kTokens / kPageTokens;
+        const Case c{.target = target, .link_bytes_per_s = 400'000, .chunk_tokens = chunk};
+        v1::GenerateRequest request = fixture.Request(fixture.Prompt(kTokens, chunk), 24);
+        request.mutable_sampling()->set_temperature(0.8);
+        request.set_logprobs(3);
+        CAPTURE(path, KvTargetName(target), chunk);
+        std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
+        const Collected& got = pair->Submit(request);
+        REQUIRE(pair->Run().ok());
+        RequireEqual(got, fixture.Reference(request, c));
+        if (target == KvTarget::kBf16) RequireEqual(got, fixture.Reference(request, c, true));
+        drafted += got.finished.stats().drafted();
+        // By the bytes, some of the layer's pages were raw, and some were not.
+        const KvGeometry g = *MakeKvGeometry(fixture.model().config, c.target, c.split);
+        const auto coded = static_cast<int64_t>(AnchorBlockBytes(g.shape, g.split));
+        const auto raw = static_cast<int64_t>(Bf16PageBytes(g.shape));
+        const auto packed =
+            static_cast<int64_t>((kSinkTokens + kTokens % kPageTokens) * PackedTokenBytes(g.shape));
+        const int64_t more = static_cast<int64_t>(got.finished.stats().anchor_bytes()) -
+                             g.layers * (kPages * coded + packed);
+        CAPTURE(more, coded, raw);
+        REQUIRE(more % (raw - coded) == 0);
+        const int64_t raw_pages = more / (raw - coded);
+        CHECK(raw_pages > 0);
+        CHECK(raw_pages < kPages);
+      }
+    }
+  }
+  CHECK(drafted > 0);
+}
+
+TEST_CASE("a text may end at token min_tokens, and no earlier") {
+  PairFixture fixture(kModels[0]);
+  for (uint32_t link : {400'000u, 20'000'000u}) {  // verified, and decoded plainly
+    const Case c{.link_bytes_per_s = link};
+    v1::GenerateRequest request = fixture.Request(fixture.Prompt(200, 3), 24);
+    request.mutable_sampling()->set_temperature(1.3);
+    request.set_ignore_eos(true);
+    request.mutable_sampling()->set_frequency_penalty(2);  // few tokens twice
+    const std::vector<int32_t> tokens = fixture.Reference(request, c).tokens;
+    int ends = 0;
+    for (int64_t at = 1; at + 1 < std::ssize(tokens); ++at) {
+      if (std::find(tokens.begin(), tokens.begin() + at, tokens[at]) != tokens.begin() + at) {
+        continue;  // the ban on ending would change what is before
+      }
+      ++ends;
+      request.clear_stop_token_ids();
+      request.add_stop_token_ids(tokens[at]);
+      for (int64_t min_tokens : {at, at + 1}) {
+        CAPTURE(link, at, min_tokens);
+        request.set_min_tokens(min_tokens);
+        std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
+        const Collected& got = pair->Submit(request);
+        REQUIRE(pair->Run().ok());
+        RequireEqual(got, fixture.Reference(request, c));
+        CHECK((std::ssize(got.ids()) == at + 1) == (min_tokens == at));
+      }
+    }
+    CHECK(ends > 10);
+  }
+}
+
 TEST_CASE("requests wait for memory and all of them end") {
   PairFixture fixture(kModels[0]);
   Case c{.link_bytes_per_s = 5'000'000};

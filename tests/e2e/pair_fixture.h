@@ -39,6 +39,11 @@ class PairFixture {
 
   const LoadedModel& model() const { return *model_; }
 
+  // Makes a layer's keys and values so large that some of its pages cannot be coded.
+  void Enlarge(int layer, float factor) {
+    for (float& w : model_->weights.layers[layer].attention_norm) w *= factor;
+  }
+
   std::vector<int32_t> Prompt(int64_t tokens, uint64_t seed) const {
     std::mt19937_64 rng(seed);
     std::vector<int32_t> prompt;
