@@ -19,7 +19,7 @@ Overloaded(F...) -> Overloaded<F...>;
 
 absl::string_view Absl(std::string_view s) { return {s.data(), s.size()}; }
 
-std::string Shortened(std::string text) {
+std::string Shortened(const std::string& text) {
   constexpr size_t kLongest = 64;
   return text.size() <= kLongest ? text : text.substr(0, kLongest) + "...";
 }

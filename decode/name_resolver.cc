@@ -18,6 +18,8 @@ struct NameResolver::State {
     std::optional<Addresses> answer;
   };
 
+  // Takes `done`; nullopt, and leaves it, if too many are being looked up.
+  std::optional<uint64_t> Add(const std::string& host, absl::Time deadline, Done* done);
   // Tells whoever waits, until the resolver ends.
   void Tell();
   std::vector<Job> TakeFinished() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
@@ -30,6 +32,17 @@ struct NameResolver::State {
   bool news ABSL_GUARDED_BY(mu) = false;  // a job, an answer, or the end
   bool stop ABSL_GUARDED_BY(mu) = false;
 };
+
+std::optional<uint64_t> NameResolver::State::Add(const std::string& host, absl::Time deadline,
+                                                 Done* done) {
+  absl::MutexLock lock(&mu);
+  if (threads >= kThreadsMax) return std::nullopt;
+  ++threads;
+  const uint64_t id = next_id++;
+  jobs[id] = {host, deadline, std::move(*done), {}};
+  news = true;
+  return id;
+}
 
 std::vector<NameResolver::State::Job> NameResolver::State::TakeFinished() {
   const absl::Time now = absl::Now();
@@ -95,23 +108,12 @@ NameResolver::~NameResolver() {
 void NameResolver::Resolve(const std::string& host, uint16_t port, Done done) {
   Addresses numeric = ResolveNumericHost(host, port);
   if (numeric.ok()) return done(std::move(numeric));
-  uint64_t id = 0;
-  bool room = false;
-  {
-    absl::MutexLock lock(&state_->mu);
-    room = state_->threads < kThreadsMax;
-    if (room) {
-      ++state_->threads;
-      id = state_->next_id++;
-      state_->jobs[id] = {host, absl::Now() + absl::FromChrono(limit_), std::move(done), {}};
-      state_->news = true;
-    }
-  }
-  if (!room) {
+  std::optional<uint64_t> id = state_->Add(host, absl::Now() + absl::FromChrono(limit_), &done);
+  if (!id) {
     return done(absl::ResourceExhaustedError(
         absl::StrCat("the names of ", kThreadsMax, " data hosts are being waited for")));
   }
-  std::thread([state = state_, lookup = lookup_, host, port, id] {
+  std::thread([state = state_, lookup = lookup_, host, port, id = *id] {
     state->Answer(id, lookup(host, port));
   }).detach();
 }

@@ -118,7 +118,7 @@ void Peers::Start(AttemptId id, const std::string& address, v1::RunRequest reque
     attempt->peer = PeerOf(address);
     attempts_[id] = attempt;
   }
-  StartOrJoin(std::move(attempt));
+  StartOrJoin(attempt);
 }
 
 void Peers::Send(AttemptId id, v1::DecodeToPrefill message) {
@@ -192,7 +192,7 @@ std::shared_ptr<Peers::Peer> Peers::PeerOf(const std::string& address) {
   return peer;
 }
 
-void Peers::StartOrJoin(std::shared_ptr<Attempt> attempt) {
+void Peers::StartOrJoin(const std::shared_ptr<Attempt>& attempt) {
   const std::shared_ptr<Peer> peer = attempt->peer;
   std::optional<Session> session;
   {

@@ -65,7 +65,7 @@ class Peers final : public PrefillPeers {
   };
 
   std::shared_ptr<Peer> PeerOf(const std::string& address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void StartOrJoin(std::shared_ptr<Attempt> attempt);
+  void StartOrJoin(const std::shared_ptr<Attempt>& attempt);
   void Join(const std::shared_ptr<Peer>& peer);
   void OnJoined(std::shared_ptr<Peer> peer, const v1::JoinReply& reply);
   void Joined(std::shared_ptr<Peer> peer, const absl::StatusOr<Session>& session);

@@ -8,7 +8,7 @@ namespace lynx {
 
 namespace asio = boost::asio;
 
-EventInbox::EventInbox(asio::any_io_executor executor, size_t capacity)
+EventInbox::EventInbox(const asio::any_io_executor& executor, size_t capacity)
     : executor_(executor), capacity_(capacity), bell_(executor) {}
 
 bool EventInbox::PushEvent(InboxItem item) {

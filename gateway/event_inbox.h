@@ -25,7 +25,7 @@ class EventInbox : public std::enable_shared_from_this<EventInbox> {
  public:
   // `executor` runs one handler at a time (a strand); Take is awaited on it. At most `capacity`
   // events are held; the ends of calls are not counted, there is one for each call.
-  EventInbox(boost::asio::any_io_executor executor, size_t capacity);
+  EventInbox(const boost::asio::any_io_executor& executor, size_t capacity);
 
   // Any thread. False: full, the event is lost and the request cannot go on.
   bool PushEvent(InboxItem item);

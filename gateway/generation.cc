@@ -41,9 +41,9 @@ bool Retryable(const absl::Status& status) {
 
 }  // namespace
 
-Generation::Generation(asio::any_io_executor executor, ServerPool* pool, ProgressMonitor* progress,
-                       std::vector<v1::GenerateRequest> requests, absl::Time deadline,
-                       size_t max_buffered)
+Generation::Generation(const asio::any_io_executor& executor, ServerPool* pool,
+                       ProgressMonitor* progress, std::vector<v1::GenerateRequest> requests,
+                       absl::Time deadline, size_t max_buffered)
     : pool_(pool),
       progress_(progress),
       deadline_(deadline),

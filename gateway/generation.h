@@ -25,8 +25,9 @@ struct ChoiceEvent {
 class Generation {
  public:
   // `pool` and `progress` outlive this. `requests`: one for each choice, without prefill addresses.
-  Generation(boost::asio::any_io_executor executor, ServerPool* pool, ProgressMonitor* progress,
-             std::vector<v1::GenerateRequest> requests, absl::Time deadline, size_t max_buffered);
+  Generation(const boost::asio::any_io_executor& executor, ServerPool* pool,
+             ProgressMonitor* progress, std::vector<v1::GenerateRequest> requests,
+             absl::Time deadline, size_t max_buffered);
   ~Generation();
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;

@@ -60,10 +60,11 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
                                                  std::shared_ptr<grpc::ClientContext> context,
                                                  v1::GenerateRequest request,
                                                  std::shared_ptr<GenerateSink> sink) {
+    grpc::ClientContext* const raw = context.get();
     std::shared_ptr<GrpcGenerateCall> call(
-        new GrpcGenerateCall(context, std::move(request), std::move(sink)));
+        new GrpcGenerateCall(std::move(context), std::move(request), std::move(sink)));
     call->self_ = call;
-    stub->async()->Generate(context.get(), &call->request_, call.get());
+    stub->async()->Generate(raw, &call->request_, call.get());
     call->StartRead(&call->event_);
     call->StartCall();
     return call;

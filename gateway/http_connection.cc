@@ -21,7 +21,7 @@ std::string ToString(beast::string_view s) { return {s.data(), s.size()}; }
 
 std::chrono::milliseconds Millis(absl::Duration d) { return absl::ToChronoMilliseconds(d); }
 
-HttpResponse ErrorResponse(ApiError error) {
+HttpResponse ErrorResponse(const ApiError& error) {
   HttpResponse response;
   response.status = error.http_status;
   if (error.retry_after_s > 0) {
@@ -124,7 +124,7 @@ asio::awaitable<void> HttpConnection::RefuseMalformed(error_code error) {
     out.message = absl::StrCat("The request is not valid HTTP: ", error.message());
   }
   stream_.expires_after(Millis(options_.write_timeout));
-  co_await Reply(ErrorResponse(std::move(out)));
+  co_await Reply(ErrorResponse(out));
 }
 
 asio::awaitable<void> HttpConnection::RefuseBusy(int retry_after_s) {
@@ -133,7 +133,7 @@ asio::awaitable<void> HttpConnection::RefuseBusy(int retry_after_s) {
   error.type = "overloaded_error";
   error.message = "The server has too many connections.";
   error.retry_after_s = retry_after_s;
-  co_await Reply(ErrorResponse(std::move(error)));
+  co_await Reply(ErrorResponse(error));
   co_await LingeringClose();
 }
 

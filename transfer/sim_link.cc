@@ -130,14 +130,14 @@ struct SimLink::Impl {
       copy->session = packet->session;
       copy->header = packet->header;
       copy->payload = packet->payload;
-      Fly(std::move(copy), start, end);
+      Fly(copy, start, end);
     }
     if (Chance(options.faults.corrupt)) Corrupt(packet.get());
     if (Chance(options.faults.cut)) {
       ++stats.cuts;
       packet->cut = true;
     }
-    Fly(std::move(packet), start, end);
+    Fly(packet, start, end);
   }
 
   void Corrupt(Packet* packet) {
@@ -150,7 +150,7 @@ struct SimLink::Impl {
     byte ^= std::byte{1} << (bit % 8);
   }
 
-  void Fly(std::shared_ptr<Packet> packet, Nanos start, Nanos end) {
+  void Fly(const std::shared_ptr<Packet>& packet, Nanos start, Nanos end) {
     Nanos delay = options.delay;
     if (Chance(options.faults.reorder)) {
       ++stats.reordered;
