@@ -180,7 +180,9 @@ std::shared_ptr<Peers::Peer> Peers::PeerOf(const std::string& address) {
   if (peers_.size() >= kPeersKept && !peers_.contains(address)) {
     std::erase_if(peers_, [](const auto& entry) {
       const Peer& peer = *entry.second;
-      return !peer.session && !peer.joining && peer.waiting.empty();
+      // A run that is still open holds its peer.
+      return entry.second.use_count() == 1 && !peer.session && !peer.joining &&
+             peer.waiting.empty();
     });
   }
   std::shared_ptr<Peer>& peer = peers_[address];

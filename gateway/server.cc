@@ -33,9 +33,7 @@ class GatewayServerImpl final : public GatewayServer {
         model_(std::move(model)),
         progress_(&clock_),
         metrics_(options_.vllm_metrics),
-        decode_(std::move(decode)),
-        prefill_(std::move(prefill)),
-        pool_(ServerPool::Create(options_.pool, decode_, prefill_)),
+        pool_(ServerPool::Create(options_.pool, std::move(decode), std::move(prefill))),
         io_(options_.io_threads),
         text_pool_(options_.text_threads),
         router_({&options_, model_.get(), pool_.get(), &progress_, &metrics_, &text_pool_},
@@ -45,6 +43,7 @@ class GatewayServerImpl final : public GatewayServer {
 
   ~GatewayServerImpl() override {
     if (!threads_.empty()) Stop();
+    pool_->Close();
   }
 
   absl::Status Start() override {
@@ -99,9 +98,6 @@ class GatewayServerImpl final : public GatewayServer {
   SteadyClock clock_;
   ProgressMonitor progress_;
   GatewayMetrics metrics_;
-  // The pool may go in an answer to its last question, on a client's thread; the clients may not.
-  const std::vector<std::shared_ptr<DecodeClient>> decode_;
-  const std::vector<std::shared_ptr<InfoClient>> prefill_;
   const std::shared_ptr<ServerPool> pool_;
   asio::io_context io_;
   asio::thread_pool text_pool_;

@@ -27,8 +27,9 @@ std::shared_ptr<ServerPool> ServerPool::Create(PoolOptions options,
 
 ServerPool::ServerPool(PoolOptions options, std::vector<std::shared_ptr<DecodeClient>> decode,
                        std::vector<std::shared_ptr<InfoClient>> prefill)
-    : options_(options), decode_clients_(std::move(decode)) {
+    : options_(options) {
   absl::MutexLock lock(&mu_);
+  decode_clients_ = std::move(decode);
   for (const auto& client : decode_clients_) decode_.emplace_back().client = client;
   for (auto& client : prefill) prefill_.emplace_back().client = std::move(client);
 }
@@ -49,7 +50,7 @@ void ServerPool::Ask(std::vector<Server> ServerPool::*group, size_t index) {
   {
     absl::MutexLock lock(&mu_);
     Server& server = (this->*group)[index];
-    if (server.asking) return;
+    if (closed_ || server.asking) return;
     server.asking = true;
     client = server.client;
   }
@@ -63,6 +64,7 @@ void ServerPool::Ask(std::vector<Server> ServerPool::*group, size_t index) {
 void ServerPool::Answer(std::vector<Server> ServerPool::*group, size_t index,
                         absl::StatusOr<v1::ServerInfo> info) {
   absl::MutexLock lock(&mu_);
+  if (closed_) return;
   Server& server = (this->*group)[index];
   server.asking = false;
   const bool ok = info.ok();
@@ -106,6 +108,7 @@ bool ServerPool::ReadyLocked(const Server& decode) const {
 absl::StatusOr<ServerPool::Pick> ServerPool::Choose(const std::optional<v1::Identity>& identity,
                                                     std::optional<size_t> exclude) {
   absl::MutexLock lock(&mu_);
+  if (closed_) return absl::UnavailableError("The gateway is shutting down.");
   std::optional<size_t> best;
   int64_t best_load = 0;
   for (size_t k = 1; k <= decode_.size(); ++k) {
@@ -136,6 +139,16 @@ absl::StatusOr<ServerPool::Pick> ServerPool::Choose(const std::optional<v1::Iden
   return pick;
 }
 
+void ServerPool::Close() {
+  std::vector<std::shared_ptr<InfoClient>> clients;  // to go when the lock is given up
+  absl::MutexLock lock(&mu_);
+  closed_ = true;
+  for (auto* group : {&decode_, &prefill_}) {
+    for (Server& server : *group) clients.push_back(std::move(server.client));
+  }
+  decode_clients_.clear();  // these, too, are among `clients`
+}
+
 std::string ServerPool::ProblemLocked() const {
   for (const auto* group : {&decode_, &prefill_}) {
     for (const Server& server : *group) {
@@ -150,6 +163,7 @@ std::string ServerPool::ProblemLocked() const {
 PoolState ServerPool::State() const {
   absl::MutexLock lock(&mu_);
   PoolState state;
+  if (closed_) return state;
   state.decode_total = static_cast<int64_t>(decode_.size());
   for (const Server& server : prefill_) {
     if (!server.reachable) continue;

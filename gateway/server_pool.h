@@ -56,6 +56,10 @@ class ServerPool : public std::enable_shared_from_this<ServerPool> {
 
   PoolState State() const;
 
+  // Lets go of the clients, which may wait for their calls. From here on no server is known. The
+  // pool itself may go in an answer, on a client's thread, where no client may.
+  void Close();
+
  private:
   struct Server {
     std::shared_ptr<InfoClient> client;
@@ -78,9 +82,10 @@ class ServerPool : public std::enable_shared_from_this<ServerPool> {
   std::string ProblemLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const PoolOptions options_;
-  const std::vector<std::shared_ptr<DecodeClient>> decode_clients_;
 
   mutable absl::Mutex mu_;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::shared_ptr<DecodeClient>> decode_clients_ ABSL_GUARDED_BY(mu_);
   std::vector<Server> decode_ ABSL_GUARDED_BY(mu_);
   std::vector<Server> prefill_ ABSL_GUARDED_BY(mu_);
   size_t last_pick_ ABSL_GUARDED_BY(mu_) = 0;

@@ -8,6 +8,7 @@
 
 #include <grpcpp/client_context.h>
 
+#include <cstdint>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -24,7 +25,7 @@ class ClientContexts {
     std::vector<std::shared_ptr<grpc::ClientContext>> open;
     {
       absl::MutexLock lock(&mu_);
-      for (const auto& [raw, weak] : open_) {
+      for (const auto& [id, weak] : open_) {
         if (auto context = weak.lock()) open.push_back(std::move(context));
       }
     }
@@ -35,24 +36,26 @@ class ClientContexts {
         +[](Open* open) { return open->empty(); }, &open_));
   }
 
-  // For one call, which drops it before it tells its caller of the end: that may be what the
+  // For one call. Its last callback drops it before it tells of the end: that may be what the
   // client's owner waits for.
   std::shared_ptr<grpc::ClientContext> New() {
+    absl::MutexLock lock(&mu_);
+    const uint64_t id = next_id_++;  // an address may come again before its entry is erased
     std::shared_ptr<grpc::ClientContext> context(new grpc::ClientContext,
-                                                 [this](grpc::ClientContext* raw) {
+                                                 [this, id](grpc::ClientContext* raw) {
                                                    delete raw;
                                                    absl::MutexLock lock(&mu_);
-                                                   open_.erase(raw);
+                                                   open_.erase(id);
                                                  });
-    absl::MutexLock lock(&mu_);
-    open_[context.get()] = context;
+    open_[id] = context;
     return context;
   }
 
  private:
-  using Open = std::unordered_map<grpc::ClientContext*, std::weak_ptr<grpc::ClientContext>>;
+  using Open = std::unordered_map<uint64_t, std::weak_ptr<grpc::ClientContext>>;
 
   absl::Mutex mu_;
+  uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 0;
   Open open_ ABSL_GUARDED_BY(mu_);
 };
 
