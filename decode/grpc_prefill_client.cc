@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 
-#include "absl/synchronization/mutex.h"
 #include "proto/client_contexts.h"
 #include "proto/grpc_call.h"
 #include "proto/lynx.grpc.pb.h"
@@ -70,7 +69,7 @@ class GrpcRun final : public RunStream,
 
   void Start() override {
     self_ = shared_from_this();
-    const auto context = this->context();
+    const auto context = context_.get();
     stub_->async()->Run(context.get(), this);
     // Writes are started from outside of gRPC's reactions, so gRPC must not end the call before the
     // outbox has let go of it.
@@ -84,7 +83,7 @@ class GrpcRun final : public RunStream,
   void CloseSending() override { outbox_.Close(absl::OkStatus()); }
   void Cancel() override {
     cancelled_ = true;
-    AbortCall();
+    context_.Cancel();
   }
 
  private:
@@ -98,10 +97,7 @@ class GrpcRun final : public RunStream,
   void OnWriteDone(bool ok) override { outbox_.Written(ok); }
 
   void OnDone(const grpc::Status& status) override {
-    {
-      absl::MutexLock lock(&mu_);
-      context_.reset();
-    }
+    context_.End();
     events_->OnDone(FromGrpc(status));
     self_.reset();  // perhaps the last reference: nothing of this is touched after it
   }
@@ -112,19 +108,11 @@ class GrpcRun final : public RunStream,
     if (status.ok()) StartWritesDone();
     RemoveHold();
   }
-  void AbortCall() override {
-    if (const auto context = this->context()) context->TryCancel();
-  }
-
-  std::shared_ptr<grpc::ClientContext> context() {
-    absl::MutexLock lock(&mu_);
-    return context_;
-  }
+  void AbortCall() override { context_.Cancel(); }
 
   v1::Prefill::Stub* const stub_;
   const std::shared_ptr<RunEvents> events_;
-  absl::Mutex mu_;
-  std::shared_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mu_);  // until the end
+  CallContext context_;
   std::atomic<bool> cancelled_{false};
   v1::PrefillToDecode incoming_;
   Outbox<v1::DecodeToPrefill> outbox_;

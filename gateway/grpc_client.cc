@@ -4,7 +4,6 @@
 
 #include <atomic>
 
-#include "absl/synchronization/mutex.h"
 #include "proto/client_contexts.h"
 #include "proto/grpc_call.h"
 #include "proto/lynx.grpc.pb.h"
@@ -72,18 +71,13 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
 
   void Cancel() override {
     cancelled_ = true;
-    if (const auto context = this->context()) context->TryCancel();
+    context_.Cancel();
   }
 
  private:
   GrpcGenerateCall(std::shared_ptr<grpc::ClientContext> context, v1::GenerateRequest request,
                    std::shared_ptr<GenerateSink> sink)
       : request_(std::move(request)), sink_(std::move(sink)), context_(std::move(context)) {}
-
-  std::shared_ptr<grpc::ClientContext> context() {
-    absl::MutexLock lock(&mu_);
-    return context_;
-  }
 
   void OnReadDone(bool ok) override {
     if (!ok) return;  // OnDone follows
@@ -93,10 +87,7 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
   }
 
   void OnDone(const grpc::Status& status) override {
-    {
-      absl::MutexLock lock(&mu_);
-      context_.reset();
-    }
+    context_.End();
     // A server that ends what we did not cancel is shutting down: for the client this is no
     // cancellation but a server that is gone.
     const bool by_server = status.error_code() == grpc::StatusCode::CANCELLED && !cancelled_;
@@ -109,8 +100,7 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
   v1::GenerateEvent event_;
   const std::shared_ptr<GenerateSink> sink_;
   std::atomic<bool> cancelled_{false};  // by us
-  absl::Mutex mu_;
-  std::shared_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mu_);  // until the end
+  CallContext context_;
   std::shared_ptr<GrpcGenerateCall> self_;
 };
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
@@ -57,6 +58,32 @@ class ClientContexts {
   absl::Mutex mu_;
   uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 0;
   Open open_ ABSL_GUARDED_BY(mu_);
+};
+
+// What a call's reactor keeps of its context. Threads: any.
+class CallContext {
+ public:
+  explicit CallContext(std::shared_ptr<grpc::ClientContext> context)
+      : context_(std::move(context)) {}
+
+  // Null behind End.
+  std::shared_ptr<grpc::ClientContext> get() {
+    absl::MutexLock lock(&mu_);
+    return context_;
+  }
+  void Cancel() {
+    if (const auto context = get()) context->TryCancel();
+  }
+  // In the call's last callback, first of all.
+  void End() {
+    std::shared_ptr<grpc::ClientContext> context;
+    absl::MutexLock lock(&mu_);
+    context.swap(context_);
+  }
+
+ private:
+  absl::Mutex mu_;
+  std::shared_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace lynx
