@@ -8,10 +8,11 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")  # asserts stay on: they cost little and 
 find_program(LYNX_CCACHE ccache)
 if(LYNX_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${LYNX_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${LYNX_CCACHE})
 endif()
 
 # -ffp-contract=off: arithmetic is written down, fused multiply-adds are explicit (docs/exactness.md).
-add_compile_options(-Wall -Wextra -Werror -Wno-psabi -ffp-contract=off -fno-omit-frame-pointer)
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wno-psabi;-ffp-contract=off;-fno-omit-frame-pointer>")
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   add_compile_options(-Wthread-safety)
 endif()

@@ -1,0 +1,16 @@
+// CUDA's errors as a Status.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <string_view>
+
+#include "runtime/status.h"
+
+namespace lynx::cuda {
+
+// OK, or RESOURCE_EXHAUSTED (no device memory), FAILED_PRECONDITION (no device, no driver, one that
+// is too old, no code for this device) or INTERNAL, with `what` before CUDA's own words.
+absl::Status ToStatus(cudaError_t error, std::string_view what);
+
+}  // namespace lynx::cuda
