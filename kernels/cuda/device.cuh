@@ -40,12 +40,13 @@ class SmemAlloc {
   size_t off_ = 0;
 };
 
-// Queues a launch of `k` on the stream. An invalid configuration is returned at once (real device)
-// or by the next synchronization (emulated), as every other error of the kernel.
+// Queues a launch of `k` on the stream. An invalid configuration is returned at once; an error of
+// the kernel by a later synchronization.
 template <class... P, class... A>
 cudaError_t Launch(const char* name, void (*k)(P...), dim3 grid, dim3 block, size_t smem,
                    cudaStream_t st, A&&... a) {
 #if LYNX_EMULATED
+  if (!simt::ValidLaunch(grid, block, smem)) return simt::RejectLaunch();
   auto body = [k, ... c = static_cast<P>(a)]() {
     k(c...);
   };  // by-value copies, as the device gets them

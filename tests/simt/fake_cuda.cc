@@ -3,6 +3,7 @@
 // queued per stream and runs only when somebody synchronizes or polls, so a missing event wait or
 // stream synchronize shows every time instead of once a month.
 #include <cuda_runtime_api.h>
+#include <simt.h>
 
 #include <atomic>
 #include <cstdio>
@@ -114,8 +115,12 @@ cudaError_t Free(std::map<char*, size_t>& m, void* p) {
 }
 }  // namespace fake
 using namespace fake;
+namespace {
+thread_local cudaError_t t_error = cudaSuccess;
+cudaError_t Status() { return simt::last_error[0] ? cudaErrorLaunchFailure : cudaSuccess; }
+}  // namespace
 namespace simt {
-extern char last_error[2048];
+cudaError_t RejectLaunch() { return t_error = cudaErrorInvalidConfiguration; }
 void Enqueue(cudaStream_t st, std::function<void()> fn) { fake::Enqueue(st, std::move(fn)); }
 }  // namespace simt
 
@@ -128,6 +133,55 @@ void Enqueue(cudaStream_t st, std::function<void()> fn) { fake::Enqueue(st, std:
 extern "C" {
 cudaError_t cudaGetDeviceCount(int* n) {
   *n = 2;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* v, cudaDeviceAttr a, int) {
+  switch (a) {
+    case cudaDevAttrMultiProcessorCount:
+      *v = 2;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *v = 227 << 10;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      *v = 48 << 10;
+      return cudaSuccess;
+    case cudaDevAttrWarpSize:
+      *v = 32;
+      return cudaSuccess;
+    case cudaDevAttrMaxThreadsPerBlock:
+      *v = 1024;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *v = 9;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *v = 0;
+      return cudaSuccess;
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
+cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  if (least) *least = 0;
+  if (greatest) *greatest = -5;
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
+  std::lock_guard l(W().mu);
+  size_t used = 0;
+  for (auto& [p, n] : W().device) used += n;
+  *total = size_t{1} << 30;
+  *free_bytes = *total > used ? *total - used : 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int* v) {
+  *v = CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* v) {
+  *v = CUDART_VERSION;
   return cudaSuccess;
 }
 static thread_local int t_dev = 0;
@@ -173,6 +227,29 @@ cudaError_t cudaMemsetAsync(void* d, int v, size_t n, cudaStream_t st) {
   LOCK Enqueue(st, [=] { memset(d, v, n); });
   return cudaSuccess;
 }
+cudaError_t cudaMemset(void* d, int v, size_t n) {
+  LOCK Enqueue(nullptr, [=] { memset(d, v, n); });
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpy(void* d, const void* s, size_t n, cudaMemcpyKind k) {
+  LOCK cudaError_t e = cudaMemcpyAsync(d, s, n, k, nullptr);
+  Drain(&W().def);
+  return e != cudaSuccess ? e : Status();
+}
+cudaError_t cudaMemcpy2DAsync(void* d, size_t dp, const void* s, size_t sp, size_t w, size_t h,
+                              cudaMemcpyKind k, cudaStream_t st) {
+  LOCK for (size_t i = 0; i < h; ++i) {
+    cudaError_t e = cudaMemcpyAsync(static_cast<char*>(d) + i * dp,
+                                    static_cast<const char*>(s) + i * sp, w, k, st);
+    if (e != cudaSuccess) return e;
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreate(cudaStream_t* s) { return cudaStreamCreateWithFlags(s, 0); }
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* s, unsigned f, int) {
+  return cudaStreamCreateWithFlags(s, f);
+}
+cudaError_t cudaEventCreate(cudaEvent_t* e) { return cudaEventCreateWithFlags(e, 0); }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
   LOCK* s = new CUstream_st;
   W().streams.insert(*s);
@@ -186,15 +263,15 @@ cudaError_t cudaStreamDestroy(cudaStream_t s) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t s) {
   LOCK Drain(S(s));
-  return cudaSuccess;
+  return Status();
 }
 cudaError_t cudaDeviceSynchronize(void) {
   LOCK DrainAll();
-  return cudaSuccess;
+  return Status();
 }
 cudaError_t cudaStreamQuery(cudaStream_t s) {
   LOCK SomeProgress();
-  return S(s)->q.empty() ? cudaSuccess : cudaErrorNotReady;
+  return S(s)->q.empty() ? Status() : cudaErrorNotReady;
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
   *e = new CUevent_st;
@@ -218,11 +295,11 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned) {
 }
 cudaError_t cudaEventQuery(cudaEvent_t e) {
   LOCK SomeProgress();
-  return e->done >= e->asked ? cudaSuccess : cudaErrorNotReady;
+  return e->done >= e->asked ? Status() : cudaErrorNotReady;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e) {
   LOCK if (e->asked) Until(e, e->asked);
-  return cudaSuccess;
+  return Status();
 }
 cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void* u) {
   LOCK Enqueue(s, [=] {
@@ -232,8 +309,33 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void* u) {
   });
   return cudaSuccess;
 }
-cudaError_t cudaGetLastError(void) { return cudaSuccess; }
-const char* cudaGetErrorString(cudaError_t e) {
-  return e == cudaSuccess ? "no error" : "emulated error";
+cudaError_t cudaGetLastError(void) {
+  const cudaError_t e = simt::last_error[0] ? cudaErrorLaunchFailure : t_error;
+  t_error = cudaSuccess;
+  return e;
 }
+cudaError_t cudaPeekAtLastError(void) {
+  return simt::last_error[0] ? cudaErrorLaunchFailure : t_error;
+}
+const char* cudaGetErrorName(cudaError_t e) {
+  switch (e) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
+    default:
+      return "an error of the emulation";
+  }
+}
+const char* cudaGetErrorString(cudaError_t e) { return cudaGetErrorName(e); }
 }

@@ -69,6 +69,9 @@ struct Stats {
   uint64_t blocks = 0, switches = 0, collectives = 0, ldsm_conflicts = 0, ldsm = 0;
 };
 Stats& stats();
+bool ValidLaunch(dim3 grid, dim3 block, size_t smem);
+// Makes an invalid configuration known to cudaGetLastError.
+cudaError_t RejectLaunch();
 // Runs the grid now. Returns "" or the first error. kernel launches map to this.
 const char* RunGrid(dim3 grid, dim3 block, size_t smem, void (*body)(void*), void* arg,
                     const char* name);
