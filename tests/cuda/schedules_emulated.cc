@@ -1,0 +1,26 @@
+#include <catch2/catch.hpp>
+
+#include "simt.h"
+#include "tests/cuda/schedules.h"
+
+namespace lynx::testing {
+
+void ForEachSchedule(const std::function<void()>& test) {
+  const simt::Options before = simt::options();
+  const uint64_t conflicts = simt::stats().ldsm_conflicts;
+  struct Schedule {
+    uint64_t seed;
+    bool deferred;
+  };
+  for (const Schedule s : {Schedule{0, true}, Schedule{1, false}, Schedule{2, true},
+                           Schedule{3, false}, Schedule{4, true}}) {
+    INFO("schedule seed " << s.seed << (s.deferred ? ", deferred" : ", eager") << " copies");
+    simt::options().seed = s.seed;
+    simt::options().cp_defer = s.deferred;
+    test();
+  }
+  simt::options() = before;
+  CHECK(simt::stats().ldsm_conflicts == conflicts);
+}
+
+}  // namespace lynx::testing
