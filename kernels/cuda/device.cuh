@@ -1,5 +1,7 @@
-// The only header a kernel source includes: real CUDA under nvcc, the SIMT emulator under g++.
+// What a kernel source includes of CUDA, beside ptx.cuh: the real thing under nvcc, the emulator
+// (tests/simt) under a C++ compiler. docs/gpu.md has the rules for kernels that run on both.
 #pragma once
+
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -15,59 +17,60 @@
 #define LYNX_DEVICE inline
 #endif
 
-// Shared memory: one dynamic array, carved up in the same order by every thread.
-// Take() is constexpr-foldable under nvcc; Size<>-style sums on the host use the same arithmetic
-// (SmemSize).
+// Where Take puts an array of shared memory: for the host-side function that adds up what a kernel
+// takes. Equal on host and device.
+constexpr size_t SmemEnd(size_t offset, size_t bytes, size_t align = 128) {
+  return (offset + align - 1) / align * align + bytes;
+}
+
+// Shared memory: the launch's bytes, given out as arrays in the order of the calls. All threads of
+// the block make the same calls in the same order.
 class SmemAlloc {
  public:
 #if LYNX_EMULATED
   SmemAlloc() = default;
   template <class T>
   T* Take(size_t n, size_t align = 128, SIMT_L) {
-    return static_cast<T*>(simt::SmemTake(off_, n * sizeof(T), align, l));
+    return static_cast<T*>(simt::SmemTake(end_, n * sizeof(T), align, l));
   }
 #else
   __device__ __forceinline__ SmemAlloc() {}
   template <class T>
   __device__ __forceinline__ T* Take(size_t n, size_t align = 128) {
     extern __shared__ __align__(1024) unsigned char lynx_smem_raw[];
-    size_t at = (off_ + align - 1) & ~(align - 1);
-    off_ = at + n * sizeof(T);
+    const size_t at = (end_ + align - 1) & ~(align - 1);
+    end_ = at + n * sizeof(T);
     return reinterpret_cast<T*>(lynx_smem_raw + at);
   }
 #endif
+
  private:
-  size_t off_ = 0;
+  size_t end_ = 0;
 };
 
-// Queues a launch of `k` on the stream. An invalid configuration is returned at once; an error of
-// the kernel by a later synchronization.
+// Queues kernel(arguments...) on the stream; smem_bytes is what SmemAlloc may give out. An invalid
+// configuration is returned at once; what the kernel does wrong, by a later synchronization.
 template <class... P, class... A>
-cudaError_t Launch(const char* name, void (*k)(P...), dim3 grid, dim3 block, size_t smem,
-                   cudaStream_t st, A&&... a) {
+cudaError_t Launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t smem_bytes,
+                   cudaStream_t stream, A&&... arguments) {
 #if LYNX_EMULATED
-  if (!simt::ValidLaunch(grid, block, smem)) return simt::RejectLaunch();
-  auto body = [k, ... c = static_cast<P>(a)]() {
-    k(c...);
-  };  // by-value copies, as the device gets them
-  simt::Enqueue(st, [=]() mutable {
-    auto thunk = [](void* f) { (*static_cast<decltype(body)*>(f))(); };
-    simt::RunGrid(grid, block, smem, thunk, &body, name);
-  });
-  return cudaSuccess;
+  // Copies by value, as the device gets them.
+  auto thread_body = [kernel, ... copies = static_cast<P>(arguments)] { kernel(copies...); };
+  return simt::QueueLaunch(name, grid, block, smem_bytes, stream, std::move(thread_body));
 #else
   (void)name;
-  if (smem > 48 * 1024) {
-    cudaError_t e =
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(k),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem));
-    if (e != cudaSuccess) return e;
+  constexpr size_t kWithoutOptIn = 48 * 1024;
+  if (smem_bytes > kWithoutOptIn) {
+    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                   static_cast<int>(smem_bytes));
+    if (error != cudaSuccess) return error;
   }
-  cudaLaunchConfig_t c{};
-  c.gridDim = grid;
-  c.blockDim = block;
-  c.dynamicSmemBytes = smem;
-  c.stream = st;
-  return cudaLaunchKernelEx(&c, k, static_cast<P>(std::forward<A>(a))...);
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = smem_bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, static_cast<P>(std::forward<A>(arguments))...);
 #endif
 }
