@@ -6,7 +6,7 @@
 // are added to 0 in ascending order, then bias, then the old c if `accumulate`. Every kernel below
 // keeps to it, so which of them runs is a question of speed only:
 //   m <= 16   a block takes 16 or 32 columns, each of its 8 warps one part (bound by reading w);
-//   m <= 64   64 x 64 tiles; above, 128 x 128 tiles.
+//   else      tiles of 64 x 64 results, or of 128 x 128 where these are enough for all SMs.
 // Reads 2 n k bytes of weights once for m <= 16 (once for each tile of rows above, mostly from L2),
 // and `a` once for each tile of columns; writes 4 m n (with accumulate, reads them too). 2 m n k
 // FLOPs.
