@@ -2,6 +2,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_page.cuh"
 #include "kernels/cuda/code_fragments.cuh"
+#include "kernels/cuda/code_steps.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/fragments.cuh"
 #include "kernels/cuda/ptx.cuh"
@@ -601,9 +602,7 @@ cudaError_t LaunchAttention(const AttentionParams& p, cudaStream_t stream) {
 }
 
 bool IsSupported(const AttentionParams& p) {
-  const auto bits = [](int b) { return b >= 3 && b <= kCodeBits; };
-  return p.shape.kv_heads > 0 && p.q_heads > 0 && p.q_heads % p.shape.kv_heads == 0 &&
-         bits(p.split.k_bits) && bits(p.split.v_bits);
+  return IsCodeShape(p.shape, p.split) && p.q_heads > 0 && p.q_heads % p.shape.kv_heads == 0;
 }
 
 }  // namespace
@@ -616,10 +615,8 @@ cudaError_t Attention(const AttentionParams& params, cudaStream_t stream) {
       return LaunchAttention<64>(params, stream);
     case 128:
       return LaunchAttention<128>(params, stream);
-    case 256:
-      return LaunchAttention<256>(params, stream);
     default:
-      return cudaErrorInvalidValue;
+      return LaunchAttention<256>(params, stream);
   }
 }
 

@@ -94,7 +94,7 @@ void PlanAttention(std::span<const AttentionRows> sequences, int q_heads, int kv
 size_t AttentionPartialFloats(KvShape shape, size_t items);
 
 struct AttentionParams {
-  KvShape shape;       // head_dim 64, 128 or 256
+  KvShape shape{};     // head_dim 64, 128 or 256
   KvSplit split{};     // of code pages
   int q_heads = 0;     // a multiple of shape.kv_heads
   float scale = 0;     // of the scores

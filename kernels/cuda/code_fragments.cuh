@@ -137,20 +137,4 @@ LYNX_DEVICE void UnpackGroup(const Planes& planes, int head_dim, GroupPlace at,
   }
 }
 
-// StepMantissa(index) for an index >= kFirst, without a table in memory.
-template <int kFirst = 0>
-LYNX_DEVICE uint32_t MantissaOf(int index) {
-  constexpr uint32_t kMantissa = StepMantissa(kFirst);
-  if constexpr (kFirst == 7) {
-    return kMantissa;
-  } else {
-    return index == kFirst ? kMantissa : MantissaOf<kFirst + 1>(index);
-  }
-}
-
-// StepOf(k).
-LYNX_DEVICE float DeviceStepOf(int k) {
-  return __uint_as_float(static_cast<uint32_t>((k >> 3) + 127) << 23 | MantissaOf(k & 7));
-}
-
 }  // namespace lynx::cuda

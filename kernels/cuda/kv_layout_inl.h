@@ -46,6 +46,12 @@ LYNX_EXACT constexpr bool IsHeadDim(int head_dim) {
   return head_dim == 64 || head_dim == 128 || head_dim == 256;
 }
 
+// Whether kernels take pages of this shape and code.
+LYNX_EXACT constexpr bool IsCodeShape(KvShape shape, KvSplit split) {
+  return shape.kv_heads > 0 && IsHeadDim(shape.head_dim) && split.k_bits >= 3 &&
+         split.k_bits <= kCodeBits && split.v_bits >= 3 && split.v_bits <= kCodeBits;
+}
+
 // Elements from the start of a BF16 page; the channels of a token lie one after another.
 LYNX_EXACT size_t Bf16Index(KvShape shape, KvSide side, int head, int token, int channel) {
   const size_t row =
@@ -107,6 +113,15 @@ LYNX_EXACT constexpr int GroupWordIndex(int head_dim, int width, int warp, int g
   const int loads = width / words;
   const int load = (warp * (head_dim / 64) + group) * loads + word / words;
   return (load * kWarpLanes + lane) * words + word % words;
+}
+
+// The inverse: the place of a word's first code (pair's first member).
+LYNX_EXACT CodePlace PlaceOfWord(int head_dim, int width, int index) {
+  const int words = width < 4 ? width : 4, loads = width / words;
+  const int load = index / words / kWarpLanes, groups = head_dim / 64;
+  const int word = load % loads * words + index % words;
+  return {load / loads / groups, index / words % kWarpLanes, load / loads % groups,
+          word * (kGroupPairs / width), 0};
 }
 
 // Bits from the start of a sub-plane of `width` bits to the lowest bit of a code's field.

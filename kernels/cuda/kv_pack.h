@@ -21,7 +21,7 @@ struct PackJob {
   int32_t end = 0;
 };
 struct PackParams {
-  KvShape shape;                  // head_dim 64, 128 or 256
+  KvShape shape{};                // head_dim 64, 128 or 256
   const PackJob* jobs = nullptr;  // [count], on the device
   int64_t count = 0;
 };

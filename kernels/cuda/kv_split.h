@@ -22,8 +22,8 @@ struct SplitPageJob {
 };
 
 struct SplitPagesParams {
-  KvShape shape;                       // head_dim 64, 128 or 256
-  KvSplit split;                       // bits 3 to 8
+  KvShape shape{};                     // head_dim 64, 128 or 256
+  KvSplit split{};                     // bits 3 to 8
   const SplitPageJob* jobs = nullptr;  // [count], on the device
   int64_t count = 0;
   int32_t* raw = nullptr;  // [count], on the device: 1 if the page has no code (Inf, NaN, a step

@@ -23,8 +23,8 @@ struct TailEncodeJob {
   int32_t pad = 0;
 };
 struct TailEncodeParams {
-  KvShape shape;  // head_dim 64, 128 or 256
-  KvSplit split;
+  KvShape shape{};  // head_dim 64, 128 or 256
+  KvSplit split{};
   const TailEncodeJob* jobs = nullptr;  // [count], on the device
   int64_t count = 0;
   uint32_t* bytes = nullptr;  // [count]: the size of each Tail; may be pinned host memory
@@ -40,8 +40,8 @@ struct TailDecodeJob {
   int32_t first_token = 0;
 };
 struct TailDecodeParams {
-  KvShape shape;  // head_dim 64, 128 or 256
-  KvSplit split;
+  KvShape shape{};  // head_dim 64, 128 or 256
+  KvSplit split{};
   const TailDecodeJob* jobs = nullptr;  // [count], on the device
   int64_t count = 0;
   int32_t* bad = nullptr;  // [count], on the device: 1 if the Tail does not belong to the code

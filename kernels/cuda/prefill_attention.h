@@ -28,7 +28,7 @@ struct PrefillSequence {
 };
 
 struct PrefillAttentionParams {
-  KvShape shape;       // head_dim 64, 128 or 256
+  KvShape shape{};     // head_dim 64, 128 or 256
   int q_heads = 0;     // a multiple of shape.kv_heads
   float scale = 0;     // of the scores
   int64_t window = 0;  // a row sees its last `window` positions, its own included; 0: all
