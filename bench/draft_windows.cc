@@ -7,16 +7,16 @@
 namespace lynx::bench {
 
 DraftedText::DraftedText(const ModelConfig& config, const std::vector<KvSplit>& splits,
-                         const SamplingParams& sampling, const Kernels& kernels, KvPool* pool,
+                         const SamplingParams& sampling, KvOps& ops, KvPool* pool,
                          KvSequence& prefilled, std::span<const int32_t> prompt, int64_t tokens_max)
     : config_(config),
       splits_(splits),
       sampling_(sampling),
-      kernels_(kernels),
+      ops_(ops),
       pool_(pool),
       prompt_(prompt.begin(), prompt.end()),
       prefilled_tokens_(PromptTokens()),
-      prefilled_(KvSequence::Create(prefilled.geometry(), 0, tokens_max, pool)) {
+      prefilled_(KvSequence::Create(prefilled.geometry(), 0, tokens_max, {pool})) {
   LYNX_CHECK(prefilled_ != nullptr && !splits.empty());
   for (int layer = 0; layer < prefilled.geometry().layers; ++layer) {
     for (int64_t page = 0; page * kPageTokens < PromptTokens(); ++page) {
@@ -54,9 +54,9 @@ DraftedText::Lane DraftedText::MakeLane(KvSplit split, KvView view, int64_t leng
   Lane lane;
   lane.view = view;
   lane.kv = KvSequence::Create(geometry, PromptTokens() / kPageTokens, PromptTokens() + length + 1,
-                               pool_);
+                               {pool_});
   LYNX_CHECK(lane.kv != nullptr);
-  FillTarget(*prefilled_, PromptTokens(), kernels_, lane.kv.get());
+  FillTarget(*prefilled_, PromptTokens(), ops_, lane.kv.get());
   return lane;
 }
 

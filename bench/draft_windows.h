@@ -9,9 +9,10 @@
 #include <span>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "model/kv_ops.h"
 #include "model/kv_pool.h"
 #include "model/kv_sequence.h"
+#include "model/model_config.h"
 #include "model/sampling.h"
 #include "model/transformer.h"
 
@@ -37,8 +38,8 @@ class DraftedText {
   // `prefilled` holds the prompt in BF16 and is only read. Everything given outlives the text,
   // `prefilled` and `prompt` excepted.
   DraftedText(const ModelConfig& config, const std::vector<KvSplit>& splits,
-              const SamplingParams& sampling, const Kernels& kernels, KvPool* pool,
-              KvSequence& prefilled, std::span<const int32_t> prompt, int64_t tokens_max);
+              const SamplingParams& sampling, KvOps& ops, KvPool* pool, KvSequence& prefilled,
+              std::span<const int32_t> prompt, int64_t tokens_max);
 
   // The end-of-text token has been sampled: there is no further window.
   bool ended() const { return ended_; }
@@ -70,7 +71,7 @@ class DraftedText {
   const ModelConfig& config_;
   const std::vector<KvSplit>& splits_;
   const SamplingParams sampling_;
-  const Kernels& kernels_;
+  KvOps& ops_;
   KvPool* const pool_;
   Sampler sampler_;
   const TokenCounts no_history_;  // no penalties

@@ -8,8 +8,8 @@
 
 #include "absl/strings/str_format.h"
 #include "bench/kv_filler.h"
+#include "model/cpu_transformer.h"
 #include "model/kv_format.h"
-#include "model/transformer.h"
 #include "runtime/clock.h"
 #include "runtime/cpu.h"
 
@@ -75,7 +75,7 @@ class Bench {
  private:
   void NewSequence(const KvGeometry& geometry, int64_t code_pages, int64_t tokens) {
     kv_.reset();
-    kv_ = KvSequence::Create(geometry, code_pages, options_.depth + tokens, &kv_pool_);
+    kv_ = KvSequence::Create(geometry, code_pages, options_.depth + tokens, {&kv_pool_});
     LYNX_CHECK(kv_ != nullptr);
     KvFiller(geometry, kernels_).Fill(options_.depth, kv_.get());
   }
@@ -85,7 +85,7 @@ class Bench {
                         .first_position = options_.depth + begin,
                         .kv = kv_.get(),
                         .view = KvView::kTarget};
-    transformer_.Forward(std::span(&rows, 1));
+    transformer_.Forward(PassKind::kDecode, std::span(&rows, 1));
   }
 
   void RunPrompt() {
@@ -111,7 +111,7 @@ class Bench {
   const Kernels& kernels_;
   ThreadPool pool_;
   KvPool kv_pool_;
-  Transformer transformer_;
+  CpuTransformer transformer_;
   std::vector<int32_t> tokens_;
   std::unique_ptr<KvSequence> kv_;
 };

@@ -7,6 +7,8 @@
 #include <memory>
 
 #include "bench/draft_windows.h"
+#include "model/cpu_kv_ops.h"
+#include "model/cpu_transformer.h"
 #include "runtime/cpu.h"
 
 namespace lynx::bench {
@@ -86,12 +88,13 @@ class Bench {
         kernels_(kernels),
         threads_(options.threads),
         kv_pool_(std::numeric_limits<size_t>::max() / 2),
+        kv_ops_(kernels, threads_),
         transformer_(model.config, model.weights, kernels, threads_, kChunkTokens),
         tallies_(options.temperatures.size() * options.splits.size(), Tally(options.windows)) {}
 
   void Run(const BenchPrompt& prompt) {
     const auto tokens = static_cast<int64_t>(prompt.tokens.size());
-    auto prefilled = KvSequence::Create(Plain(), 0, tokens, &kv_pool_);
+    auto prefilled = KvSequence::Create(Plain(), 0, tokens, {&kv_pool_});
     LYNX_CHECK(prefilled != nullptr);
     const float* logits = Prefill(prompt.tokens, prefilled.get());
     Count(tokens);
@@ -101,7 +104,7 @@ class Bench {
       SamplingParams sampling;
       sampling.temperature = temperature;
       sampling.seed = static_cast<uint64_t>(prompts_);
-      texts.emplace_back(config_, options_.splits, sampling, kernels_, &kv_pool_, *prefilled,
+      texts.emplace_back(config_, options_.splits, sampling, kv_ops_, &kv_pool_, *prefilled,
                          prompt.tokens, tokens + TextTokensMax(options_));
       texts.back().SampleFirst(logits);
     }
@@ -155,7 +158,7 @@ class Bench {
                           .first_position = begin,
                           .kv = kv,
                           .view = KvView::kTarget};
-      transformer_.Forward(std::span(&rows, 1));
+      transformer_.Forward(PassKind::kPrefill, std::span(&rows, 1));
     }
     const int64_t last[] = {count - 1};
     return transformer_.Logits(last);
@@ -165,7 +168,7 @@ class Bench {
     for (DraftedText& text : texts) {
       if (text.ended()) continue;
       const PassRows rows = text.PrefillRows();
-      transformer_.Forward(std::span(&rows, 1));
+      transformer_.Forward(PassKind::kPrefill, std::span(&rows, 1));
       const int64_t last[] = {static_cast<int64_t>(rows.tokens.size()) - 1};
       text.SampleFirst(transformer_.Logits(last));
     }
@@ -198,7 +201,7 @@ class Bench {
       stepped.push_back(text);
     }
     if (pass.empty()) return false;
-    transformer_.Forward(pass);
+    transformer_.Forward(PassKind::kDecode, pass);
     for (size_t row = 0; row < pass.size(); ++row) {
       const int64_t rows[] = {static_cast<int64_t>(row)};
       owners[row]->TakeLogits(transformer_.Logits(rows));
@@ -212,7 +215,8 @@ class Bench {
   const Kernels& kernels_;
   ThreadPool threads_;
   KvPool kv_pool_;
-  Transformer transformer_;
+  CpuKvOps kv_ops_;
+  CpuTransformer transformer_;
   std::vector<Tally> tallies_;  // [temperatures, splits]
   int prompts_ = 0;
   SpeculationResult result_;

@@ -6,6 +6,7 @@
 
 #include "cli/local_pair.h"
 #include "cli/pair_request.h"
+#include "model/cpu_backend.h"
 #include "model/detokenizer.h"
 #include "model/kv_format.h"
 #include "model/reference_decoder.h"
@@ -63,7 +64,8 @@ absl::StatusOr<GenerateResult> WithReference(const GenerateOptions& options,
   ASSIGN_OR_RETURN(const KvGeometry geometry,
                    MakeKvGeometry(model.config, options.target, options.split));
   ThreadPool pool(options.threads);
-  Transformer transformer(model.config, model.weights, kernels, pool, options.chunk_tokens);
+  CpuBackend backend(model.config, model.weights, kernels, pool);
+  const std::unique_ptr<Transformer> transformer = backend.NewTransformer(options.chunk_tokens);
   const SteadyClock clock;
   const Nanos start = clock.Now();
   std::vector<Nanos> token_at;
@@ -77,7 +79,7 @@ absl::StatusOr<GenerateResult> WithReference(const GenerateOptions& options,
   };
   if (!options.ignore_eos) request.ending_ids = model.config.eos_ids;
   ASSIGN_OR_RETURN(ReferenceResult decoded,
-                   DecodeReference(request, geometry, /*code_free=*/false, transformer, kernels));
+                   DecodeReference(request, geometry, /*code_free=*/false, *transformer, backend));
   GenerateResult result;
   result.tokens = std::move(decoded.tokens);
   result.total_s = Seconds(clock.Now() - start);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/synchronization/notification.h"
+#include "model/cpu_backend.h"
 #include "transfer/ticket.h"
 
 namespace lynx {
@@ -39,15 +40,17 @@ LocalPair::LocalPair(const LocalPairOptions& options)
 absl::Status LocalPair::Open(const LoadedModel& model, const Kernels& kernels) {
   prefill_ = std::make_unique<EngineThread<prefill::Engine>>(
       options_.prefill_threads, clock_, prefill_wakeup_, [&, this](ThreadPool& pool) {
-        return std::make_unique<prefill::Engine>(options_.prefill, model.config, model.weights,
-                                                 kernels, pool, clock_, sender_, control_,
-                                                 [this] { prefill_wakeup_.Notify(); });
+        return std::make_unique<prefill::Engine>(
+            options_.prefill, model.config,
+            std::make_unique<CpuBackend>(model.config, model.weights, kernels, pool), clock_,
+            sender_, control_, [this] { prefill_wakeup_.Notify(); });
       });
   decode_ = std::make_unique<EngineThread<decode::Engine>>(
       options_.decode_threads, clock_, decode_wakeup_, [&, this](ThreadPool& pool) {
-        return std::make_unique<decode::Engine>(options_.decode, model.config, model.weights,
-                                                kernels, pool, clock_, receiver_, control_, *this,
-                                                [this] { decode_wakeup_.Notify(); });
+        return std::make_unique<decode::Engine>(
+            options_.decode, model.config,
+            std::make_unique<CpuBackend>(model.config, model.weights, kernels, pool), clock_,
+            receiver_, control_, *this, [this] { decode_wakeup_.Notify(); });
       });
   control_.Attach(&prefill_->engine(), &decode_->engine());
   ASSIGN_OR_RETURN(server_, TcpServer::Start({.tcp = options_.tcp,

@@ -2,19 +2,27 @@
 
 #include <algorithm>
 
+#include "model/cpu_backend.h"
+
 namespace lynx {
 
 VirtualPair::VirtualPair(const VirtualPairOptions& options, const LoadedModel& model,
                          const Kernels& kernels, ThreadPool& pool)
+    : VirtualPair(options, model.config,
+                  std::make_unique<CpuBackend>(model.config, model.weights, kernels, pool),
+                  std::make_unique<CpuBackend>(model.config, model.weights, kernels, pool)) {}
+
+VirtualPair::VirtualPair(const VirtualPairOptions& options, const ModelConfig& config,
+                         std::unique_ptr<Backend> prefill, std::unique_ptr<Backend> decode)
     : options_(options), sender_(options.send_queue) {
   control_ = std::make_unique<DirectLink>([this]() -> absl::StatusOr<DataSession> {
     session_ = link_->Connect();
     return DataSession{.sender = session_, .receiver = session_};
   });
-  prefill_ = std::make_unique<prefill::Engine>(options.prefill, model.config, model.weights,
-                                               kernels, pool, clock_, sender_, *control_, [] {});
-  decode_ = std::make_unique<decode::Engine>(options.decode, model.config, model.weights, kernels,
-                                             pool, clock_, receiver_, *control_, *this, [] {});
+  prefill_ = std::make_unique<prefill::Engine>(options.prefill, config, std::move(prefill), clock_,
+                                               sender_, *control_, [] {});
+  decode_ = std::make_unique<decode::Engine>(options.decode, config, std::move(decode), clock_,
+                                             receiver_, *control_, *this, [] {});
   control_->Attach(prefill_.get(), decode_.get());
   link_ = std::make_unique<SimLink>(options.link, &clock_, &sender_, &receiver_);
 }

@@ -38,9 +38,12 @@ struct VirtualPairOptions {
 
 class VirtualPair final : public decode::RequestSink {
  public:
-  // Model, kernels and pool outlive the pair.
+  // On the CPU. Model, kernels and pool outlive the pair.
   VirtualPair(const VirtualPairOptions& options, const LoadedModel& model, const Kernels& kernels,
               ThreadPool& pool);
+  // The config, and what the backends stand on, outlive the pair.
+  VirtualPair(const VirtualPairOptions& options, const ModelConfig& config,
+              std::unique_ptr<Backend> prefill, std::unique_ptr<Backend> decode);
   ~VirtualPair() override;
 
   // The result is filled in while Run goes on; valid as long as the pair. Errors of Submit stand in

@@ -28,21 +28,24 @@ SequenceLimits LimitsOf(const v1::GenerateRequest& request, const ModelConfig& c
 
 }  // namespace
 
-Engine::Engine(const EngineOptions& options, const ModelConfig& config, const Weights& weights,
-               const Kernels& kernels, ThreadPool& pool, const Clock& clock, Receiver& receiver,
+Engine::Engine(const EngineOptions& options, const ModelConfig& config,
+               std::unique_ptr<Backend> backend, const Clock& clock, Receiver& receiver,
                PrefillPeers& peers, RequestSink& sink, std::function<void()> wake)
     : options_(options),
       config_(config),
-      kernels_(kernels),
-      pool_(pool),
+      backend_(std::move(backend)),
       clock_(clock),
       receiver_(receiver),
       peers_(peers),
       sink_(sink),
       wake_(std::move(wake)),
       geometry_(GeometryOf(options, config)),
-      transformer_(config, weights, kernels, pool, options.rows_max),
-      kv_pool_(options.kv_budget_bytes) {
+      transformer_(backend_->NewTransformer(options.rows_max)),
+      kv_pool_(options.kv_budget_bytes, backend_->page_memory()),
+      landing_pool_(
+          backend_->wire_memory() == nullptr
+              ? nullptr
+              : std::make_unique<KvPool>(options.staging_bytes, *backend_->wire_memory())) {
   // A verification pass must fit.
   LYNX_CHECK(options.rows_max > options.max_draft_tokens);
 }

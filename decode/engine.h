@@ -16,8 +16,8 @@
 
 #include "decode/request.h"
 #include "decode/run_allowance.h"
-#include "model/kv_pool.h"
-#include "model/transformer.h"
+#include "model/backend.h"
+#include "model/model_config.h"
 #include "runtime/clock.h"
 #include "runtime/status.h"
 #include "transfer/lost_sessions.h"
@@ -58,6 +58,8 @@ struct EngineOptions {
   int64_t max_draft_tokens = 64;
   int64_t rows_max = 256;  // query rows of a step
   size_t kv_budget_bytes = 1u << 30;
+  // On a device: host memory that prompts' KV lands in, beside the budget.
+  size_t staging_bytes = 1u << 30;
   size_t queue_limit = 256;  // requests that are not finished
   int64_t max_context = 0;   // 0: the model's
   // No block for so long after the prefill has offered all: ask for the missing ones again.
@@ -82,9 +84,9 @@ class Engine {
  public:
   // Everything given outlives the engine. `wake`: called from any thread when Step has something
   // new to do.
-  Engine(const EngineOptions& options, const ModelConfig& config, const Weights& weights,
-         const Kernels& kernels, ThreadPool& pool, const Clock& clock, Receiver& receiver,
-         PrefillPeers& peers, RequestSink& sink, std::function<void()> wake);
+  Engine(const EngineOptions& options, const ModelConfig& config, std::unique_ptr<Backend> backend,
+         const Clock& clock, Receiver& receiver, PrefillPeers& peers, RequestSink& sink,
+         std::function<void()> wake);
   ~Engine();  // after the channels that write into granted memory
 
   // INVALID_ARGUMENT: can never be served. RESOURCE_EXHAUSTED: the queue is full. UNAVAILABLE:
@@ -192,17 +194,17 @@ class Engine {
 
   const EngineOptions options_;
   const ModelConfig& config_;
-  const Kernels& kernels_;
-  ThreadPool& pool_;
+  const std::unique_ptr<Backend> backend_;
   const Clock& clock_;
   Receiver& receiver_;
   PrefillPeers& peers_;
   RequestSink& sink_;
   const std::function<void()> wake_;
   const KvGeometry geometry_;
-  Transformer transformer_;
+  const std::unique_ptr<Transformer> transformer_;
   Sampler sampler_;
   KvPool kv_pool_;
+  std::unique_ptr<KvPool> landing_pool_;  // null: blocks land in their pages
 
   std::atomic<uint64_t> next_request_{1};
   std::atomic<int64_t> unfinished_{0};

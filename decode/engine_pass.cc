@@ -82,7 +82,7 @@ bool Engine::RunPass() {
                     .kv = group.request->kv.get(),
                     .view = group.state == State::kDrafting ? KvView::kDraft : KvView::kTarget});
   }
-  transformer_.Forward(pass);
+  transformer_->Forward(PassKind::kDecode, pass);
   HandleLogits(groups, rows);
   for (RowGroup& group : groups) FinishGroup(group);
   ++totals_.steps;
@@ -97,7 +97,7 @@ void Engine::HandleLogits(std::vector<RowGroup>& groups, int64_t rows) {
   for (int64_t begin = 0; begin < rows; begin += Transformer::kLogitRowsMax) {
     std::vector<int64_t> slice(std::min(Transformer::kLogitRowsMax, rows - begin));
     std::iota(slice.begin(), slice.end(), begin);
-    const float* logits = transformer_.Logits(slice);
+    const float* logits = transformer_->Logits(slice);
     for (int64_t row : slice) {
       HandleRow(*owners[row].first, owners[row].second, logits + (row - begin) * config_.vocab);
     }

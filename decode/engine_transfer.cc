@@ -119,8 +119,9 @@ void Engine::OnReady(Request& request) {
   const int64_t prompt = request.prompt_tokens();
   // Requests that hold memory already, and need a little more, come first.
   if (!RawPagesWait())
-    request.kv = KvSequence::Create(geometry_, prompt / kPageTokens,
-                                    prompt + request.proto.max_tokens(), &kv_pool_);
+    request.kv =
+        KvSequence::Create(geometry_, prompt / kPageTokens, prompt + request.proto.max_tokens(),
+                           {.pages = &kv_pool_, .landing = landing_pool_.get()});
   if (request.kv == nullptr) {
     {
       absl::MutexLock lock(&mail_mu_);
@@ -130,7 +131,7 @@ void Engine::OnReady(Request& request) {
     reply.mutable_not_yet();
     return peers_.Send(request.attempt, std::move(reply));
   }
-  request.incoming = std::make_unique<IncomingKv>(prompt, request.kv.get());
+  request.incoming = std::make_unique<IncomingKv>(prompt, request.kv.get(), &backend_->kv_ops());
   absl::Status status = receiver_.Grant(request.key, *request.session, request.incoming->Grants());
   if (!status.ok()) return AttemptFailed(request, status);
   request.granted = true;
@@ -215,6 +216,8 @@ void Engine::ForgetAttempt(Request& request) {
 }
 
 void Engine::ReleaseKv(Request& request) {
+  // Nothing that is queued may reach its memory once it is somebody else's.
+  if (request.kv != nullptr) backend_->kv_ops().WaitFor(backend_->kv_ops().Now());
   if (request.granted && transfers_.erase(request.key) > 0) {
     absl::StatusOr<bool> safe = receiver_.Revoke(request.key);
     if (safe.ok() && !*safe) quarantine_[request.key] = std::move(request.kv);
@@ -254,6 +257,10 @@ void Engine::KvComplete(Request& request) {
   ForgetAttempt(request);
   transfers_.erase(request.key);
   receiver_.Revoke(request.key).status().IgnoreError();  // complete: nothing can be landing
+  if (landing_pool_ != nullptr) {
+    backend_->kv_ops().WaitFor(backend_->kv_ops().Now());
+    request.kv->FreeLandings();
+  }
   request.granted = false;
   request.all_sent = false;
 }
@@ -318,7 +325,7 @@ bool Engine::RestoreTails() {
   int64_t left = options_.restore_pages_per_step;
   for (auto& [id, request] : requests_) {
     if (request->removed || request->incoming == nullptr || !request->attempt_open) continue;
-    absl::StatusOr<int64_t> done = request->incoming->Restore(left, kernels_, pool_);
+    absl::StatusOr<int64_t> done = request->incoming->Restore(left);
     if (!done.ok()) {
       Distrust(*request, done.status());
       continue;

@@ -1,24 +1,13 @@
 #include "decode/incoming_kv.h"
 
 #include <algorithm>
-#include <atomic>
 #include <set>
 
 namespace lynx::decode {
-namespace {
-
-// A copy, because packed tokens and Tails land in the page that they are unpacked into.
-std::span<const std::byte> CopyOut(const std::byte* data, size_t bytes) {
-  thread_local std::vector<std::byte> scratch;
-  scratch.assign(data, data + bytes);
-  return scratch;
-}
-
-}  // namespace
-
-IncomingKv::IncomingKv(int64_t prompt_tokens, KvSequence* kv)
+IncomingKv::IncomingKv(int64_t prompt_tokens, KvSequence* kv, KvOps* ops)
     : prompt_tokens_(prompt_tokens),
       kv_(kv),
+      ops_(ops),
       geometry_(kv->geometry()),
       state_(geometry_.layers * kv->code_pages(), 0),
       tail_bytes_(geometry_.layers * kv->code_pages(), 0),
@@ -43,18 +32,18 @@ std::vector<GrantRange> IncomingKv::Grants() const {
   auto add = [&](BlockKind kind, uint32_t first_page, uint32_t count, uint64_t bytes, auto memory) {
     if (count > 0) grants.push_back(MakeGrantRange(kind, layers, first_page, count, bytes, memory));
   };
-  auto bf16_page = [&](uint32_t layer, uint32_t page) { return kv_->Bf16Page(layer, page); };
+  auto bf16_page = [&](uint32_t layer, uint32_t page) { return kv_->Bf16Landing(layer, page); };
   if (geometry_.has_code()) {
     add(BlockKind::kAnchorPage, 0, pages, AnchorBlockBytes(shape, geometry_.split),
-        [&](uint32_t layer, uint32_t page) { return kv_->AnchorBlock(layer, page); });
+        [&](uint32_t layer, uint32_t page) { return kv_->AnchorLanding(layer, page); });
     add(BlockKind::kSinks, 0, pages > 0 ? 1 : 0, kSinkTokens * PackedTokenBytes(shape),
-        [&](uint32_t layer, uint32_t) { return kv_->SinksBlock(layer); });
+        [&](uint32_t layer, uint32_t) { return kv_->SinksLanding(layer); });
   } else {
     add(BlockKind::kRawPage, 0, pages, Bf16PageBytes(shape), bf16_page);
   }
   if (geometry_.has_residual()) {
     add(BlockKind::kResidualPage, 0, pages, ResidualBlockBytes(shape, geometry_.split),
-        [&](uint32_t layer, uint32_t page) { return kv_->ResidualBlock(layer, page); });
+        [&](uint32_t layer, uint32_t page) { return kv_->ResidualLanding(layer, page); });
   }
   if (geometry_.target == KvTarget::kBf16) {
     add(BlockKind::kTailPage, 0, pages, Bf16PageBytes(shape), bf16_page);
@@ -68,22 +57,29 @@ absl::Status IncomingKv::OnCompletion(const Completion& c) {
   bytes_[static_cast<int>(ClassOf(c.kind))] += c.bytes;
   missing_[static_cast<int>(ClassOf(c.kind))] -= c.pages;
   const int layer = static_cast<int>(c.layer);
+  const KvShape shape = geometry_.shape;
   for (int64_t page = c.first_page; page < int64_t{c.first_page} + c.pages; ++page) {
     switch (c.kind) {
       case BlockKind::kAnchorPage:
+        TakeIn(kv_->AnchorBlock(layer, page), kv_->AnchorLanding(layer, page),
+               AnchorBlockBytes(shape, geometry_.split));
         MarkPage(layer, page, kAnchorIn);
         break;
       case BlockKind::kResidualPage:
+        TakeIn(kv_->ResidualBlock(layer, page), kv_->ResidualLanding(layer, page),
+               ResidualBlockBytes(shape, geometry_.split));
         MarkPage(layer, page, kResidualIn);
         break;
       case BlockKind::kTailPage:
-        if (c.bytes > Bf16PageBytes(geometry_.shape)) {
+        if (c.bytes > Bf16PageBytes(shape)) {
           return absl::InvalidArgumentError("a Tail is longer than its page");
         }
         tail_bytes_[Index(layer, page)] = static_cast<uint32_t>(c.bytes);
         MarkPage(layer, page, kTailIn);
         break;
       case BlockKind::kSinks:
+        TakeIn(kv_->SinksBlock(layer), kv_->SinksLanding(layer),
+               kSinkTokens * PackedTokenBytes(shape));
         sinks_in_[layer] = true;
         QueueIfReady(layer, 0);
         break;
@@ -91,7 +87,8 @@ absl::Status IncomingKv::OnCompletion(const Completion& c) {
         UnpackPartial(layer);
         break;
       case BlockKind::kRawPage:
-        break;  // lies where it is read
+        TakeIn(kv_->Bf16Page(layer, page), kv_->Bf16Landing(layer, page), Bf16PageBytes(shape));
+        break;
     }
   }
   return absl::OkStatus();
@@ -108,11 +105,17 @@ void IncomingKv::QueueIfReady(int64_t layer, int64_t page) {
   if (complete && (page > 0 || sinks_in_[layer])) ready_.emplace_back(layer, page);
 }
 
+void IncomingKv::TakeIn(std::byte* block, const std::byte* landing, size_t bytes) {
+  if (block != landing && bytes > 0) ops_->Copy(block, landing, bytes);
+}
+
 void IncomingKv::UnpackPartial(int layer) {
-  std::byte* page = kv_->Bf16Page(layer, kv_->code_pages());
-  const size_t bytes = partial_tokens() * PackedTokenBytes(geometry_.shape);
-  UnpackTokens(geometry_.shape, CopyOut(page, bytes).data(), 0, static_cast<int>(partial_tokens()),
-               page);
+  const int64_t page = kv_->code_pages();
+  const UnpackJob job{.packed = kv_->Bf16Landing(layer, page),
+                      .begin = 0,
+                      .end = static_cast<int>(partial_tokens()),
+                      .page = kv_->Bf16Page(layer, page)};
+  ops_->Unpack(geometry_.shape, std::span(&job, 1));
 }
 
 absl::StatusOr<IncomingKv::RawPlan> IncomingKv::AddRawPages(std::span<const BlockId> pages) {
@@ -144,7 +147,7 @@ absl::StatusOr<IncomingKv::RawPlan> IncomingKv::AddRawPages(std::span<const Bloc
                      .first_page = id.page,
                      .pages = 1,
                      .block_bytes = Bf16PageBytes(geometry_.shape),
-                     .memory = {kv_->Bf16Page(static_cast<int>(id.layer), id.page)}};
+                     .memory = {kv_->Bf16Landing(static_cast<int>(id.layer), id.page)}};
     plan.grants.push_back(std::move(grant));
     plan.excused.push_back({id.layer, BlockKind::kAnchorPage, id.page});
     if (geometry_.has_residual()) {
@@ -160,33 +163,28 @@ absl::StatusOr<IncomingKv::RawPlan> IncomingKv::AddRawPages(std::span<const Bloc
   return plan;
 }
 
-absl::StatusOr<int64_t> IncomingKv::Restore(int64_t pages_max, const Kernels& kernels,
-                                            ThreadPool& pool) {
+absl::StatusOr<int64_t> IncomingKv::Restore(int64_t pages_max) {
   const int64_t count = std::min<int64_t>(pages_max, ready_.size());
   if (count == 0) return 0;
-  const auto* batch = ready_.data() + (ready_.size() - count);
-  std::atomic<bool> broken{false};
-  pool.ForEach(count, [&](int64_t i) {
-    if (!RestorePage(batch[i].first, batch[i].second, kernels)) broken = true;
-  });
-  if (broken) return absl::InvalidArgumentError("a Tail does not fit its code");
-  for (int64_t i = 0; i < count; ++i) kv_->MarkRestored(batch[i].first, batch[i].second);
+  const std::span batch(ready_.data() + (ready_.size() - count), static_cast<size_t>(count));
+  std::vector<RestoreJob> jobs;
+  for (const auto& [layer, page] : batch) {
+    jobs.push_back({.first_token = KvSequence::FirstToken(page),
+                    .anchor = kv_->AnchorBlock(layer, page),
+                    .residual = kv_->ResidualBlock(layer, page),
+                    .tail = {kv_->Bf16Landing(layer, page), tail_bytes_[Index(layer, page)]},
+                    .sinks = page == 0 ? kv_->SinksBlock(layer) : nullptr,
+                    .page = kv_->Bf16Page(layer, page)});
+  }
+  ops_->Restore(geometry_.shape, geometry_.split, jobs);
+  ops_->WaitFor(ops_->Now());
+  for (const RestoreJob& job : jobs) {
+    if (!job.fits) return absl::InvalidArgumentError("a Tail does not fit its code");
+  }
+  for (const auto& [layer, page] : batch) kv_->MarkRestored(layer, page);
   ready_.resize(ready_.size() - count);
   to_restore_ -= count;
   return count;
-}
-
-bool IncomingKv::RestorePage(int layer, int64_t page, const Kernels& kernels) {
-  std::byte* bf16 = kv_->Bf16Page(layer, page);
-  const bool fits = kernels.tail_decode({.shape = geometry_.shape,
-                                         .split = geometry_.split,
-                                         .first_token = KvSequence::FirstToken(page),
-                                         .anchor = kv_->AnchorBlock(layer, page),
-                                         .residual = kv_->ResidualBlock(layer, page),
-                                         .tail = CopyOut(bf16, tail_bytes_[Index(layer, page)]),
-                                         .page = bf16});
-  if (page == 0) UnpackTokens(geometry_.shape, kv_->SinksBlock(layer), 0, kSinkTokens, bf16);
-  return fits;
 }
 
 bool IncomingKv::target_complete() const {

@@ -10,10 +10,9 @@
 #include <span>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "model/kv_ops.h"
 #include "model/kv_sequence.h"
 #include "runtime/status.h"
-#include "runtime/thread_pool.h"
 #include "transfer/block.h"
 #include "transfer/receiver.h"
 
@@ -21,14 +20,14 @@ namespace lynx::decode {
 
 class IncomingKv {
  public:
-  // `kv` outlives this and was made for this geometry with prompt_tokens / 64 code pages.
-  IncomingKv(int64_t prompt_tokens, KvSequence* kv);
+  // `kv` was made for this geometry with prompt_tokens / 64 code pages; it and `ops` outlive this.
+  IncomingKv(int64_t prompt_tokens, KvSequence* kv, KvOps* ops);
 
   // What to grant to the sender.
   std::vector<GrantRange> Grants() const;
 
-  // Blocks were received. Unpacks packed tokens; counts. INVALID_ARGUMENT: a Tail longer than its
-  // room.
+  // Blocks were received. Queues what brings them to where they are read; counts.
+  // INVALID_ARGUMENT: a Tail longer than its room.
   absl::Status OnCompletion(const Completion& completion);
 
   struct RawPlan {
@@ -41,7 +40,7 @@ class IncomingKv {
 
   // Turns up to `pages_max` complete pages into BF16 (bf16 target only). INVALID_ARGUMENT: a Tail
   // does not fit its code: the sender is broken. Returns the number of pages done.
-  absl::StatusOr<int64_t> Restore(int64_t pages_max, const Kernels& kernels, ThreadPool& pool);
+  absl::StatusOr<int64_t> Restore(int64_t pages_max);
 
   bool anchor_complete() const { return missing(BlockClass::kAnchor) == 0; }
   // The target's view may be read.
@@ -59,10 +58,12 @@ class IncomingKv {
   void MarkPage(int64_t layer, int64_t page, uint8_t bit);
   void QueueIfReady(int64_t layer, int64_t page);
   void UnpackPartial(int layer);
-  bool RestorePage(int layer, int64_t page, const Kernels& kernels);
+  // Brings a block from its landing, if that is elsewhere.
+  void TakeIn(std::byte* block, const std::byte* landing, size_t bytes);
 
   const int64_t prompt_tokens_;
   KvSequence* const kv_;
+  KvOps* const ops_;
   const KvGeometry& geometry_;
   std::array<int64_t, kBlockClasses> missing_{};  // blocks
   std::array<uint64_t, kBlockClasses> bytes_{};

@@ -60,9 +60,9 @@ absl::Status ServerImpl::StartPeers() {
 
 void ServerImpl::StartEngine() {
   core_.StartEngine([this](ThreadPool& pool) {
-    auto engine = std::make_unique<Engine>(
-        options_.engine, served_.model.config, served_.model.weights, served_.kernels, pool,
-        core_.clock(), receiver_, *peers_, outboxes_, [this] { core_.Wake(); });
+    auto engine = std::make_unique<Engine>(options_.engine, served_.model.config,
+                                           served_.NewBackend(pool), core_.clock(), receiver_,
+                                           *peers_, outboxes_, [this] { core_.Wake(); });
     peers_->Bind(engine.get());
     return engine;
   });

@@ -5,11 +5,27 @@
 #include "runtime/status.h"
 
 namespace lynx {
+namespace {
+
+class HostMemory final : public KvAllocator {
+ public:
+  std::byte* Allocate(size_t bytes) override {
+    return static_cast<std::byte*>(std::aligned_alloc(64, bytes));
+  }
+  void Free(std::byte* block, size_t) override { std::free(block); }
+};
+
+}  // namespace
+
+KvAllocator& HostKvMemory() {
+  static HostMemory memory;  // holds nothing
+  return memory;
+}
 
 KvPool::~KvPool() {
   LYNX_CHECK(used_bytes_ == 0);
   for (auto& [size, blocks] : idle_) {
-    for (std::byte* b : blocks) std::free(b);
+    for (std::byte* b : blocks) memory_.Free(b, size);
   }
 }
 
@@ -26,7 +42,7 @@ std::byte* KvPool::TryAllocate(size_t bytes) {
     return block;
   }
   ReleaseIdle(size);
-  auto* block = static_cast<std::byte*>(std::aligned_alloc(64, size));
+  std::byte* block = memory_.Allocate(size);
   if (block != nullptr) used_bytes_ += size;
   return block;
 }
@@ -43,7 +59,7 @@ void KvPool::Free(std::byte* block, size_t bytes) {
 void KvPool::ReleaseIdle(size_t room_bytes) {
   for (auto it = idle_.rbegin(); it != idle_.rend(); ++it) {
     while (used_bytes_ + idle_bytes_ + room_bytes > budget_bytes_ && !it->second.empty()) {
-      std::free(it->second.back());
+      memory_.Free(it->second.back(), it->first);
       it->second.pop_back();
       idle_bytes_ -= it->first;
     }

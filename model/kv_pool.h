@@ -1,6 +1,6 @@
 // The fixed memory budget of a server's KV cache. Blocks of a few sizes (BF16 pages, Anchor and
 // Residual blocks, packed tokens) share one budget; freed blocks are kept by size and given back to
-// the system only when another size needs the room, so that resident memory stays flat.
+// their allocator only when another size needs the room, so that resident memory stays flat.
 //
 // Thread: the engine thread only. Blocks may be written by the data plane while they are allocated.
 #pragma once
@@ -11,9 +11,23 @@
 
 namespace lynx {
 
+// Where a pool's blocks come from.
+class KvAllocator {
+ public:
+  virtual ~KvAllocator() = default;
+  // Uninitialised memory aligned to 64 bytes; null if there is none. `bytes` is a multiple of 64.
+  virtual std::byte* Allocate(size_t bytes) = 0;
+  virtual void Free(std::byte* block, size_t bytes) = 0;
+};
+
+// Ordinary memory of the host.
+KvAllocator& HostKvMemory();
+
 class KvPool {
  public:
-  explicit KvPool(size_t budget_bytes) : budget_bytes_(budget_bytes) {}
+  // The allocator outlives the pool.
+  explicit KvPool(size_t budget_bytes, KvAllocator& memory = HostKvMemory())
+      : budget_bytes_(budget_bytes), memory_(memory) {}
   ~KvPool();
   KvPool(const KvPool&) = delete;
   KvPool& operator=(const KvPool&) = delete;
@@ -40,6 +54,7 @@ class KvPool {
   void ReleaseIdle(size_t room_bytes);
 
   const size_t budget_bytes_;
+  KvAllocator& memory_;
   size_t used_bytes_ = 0;
   size_t idle_bytes_ = 0;                           // in idle_, not counted as used
   std::map<size_t, std::vector<std::byte*>> idle_;  // by rounded size

@@ -7,7 +7,7 @@
 // sequence with code_pages == 0 is all BF16: a prefill, or the code-free reference.
 //
 // Thread: the engine thread, but for the bytes of granted blocks, which the data plane writes until
-// they are taken over. Memory comes from the pool all at once or not at all.
+// they are taken over. Memory comes from the pools all at once or not at all.
 #pragma once
 
 #include <cstddef>
@@ -50,15 +50,26 @@ struct KvGeometry {
   }
 };
 
+// Where a sequence's blocks lie. One pool for all where the host computes; where a device does, its
+// memory is nothing that a socket can read or write.
+struct KvPlaces {
+  KvPool* pages = nullptr;  // what attention reads
+  // Of a prefill, whose code is made to be sent: where code and packed tokens are put instead.
+  // Null: `pages`.
+  KvPool* sent = nullptr;
+  // Of a decode: where blocks land before they are copied to their pages. Null: they land there.
+  KvPool* landing = nullptr;
+};
+
 class KvSequence {
  public:
-  // Bytes of the pool that Create takes.
+  // Bytes that Create takes, of all pools together.
   static size_t BytesNeeded(const KvGeometry& geometry, int64_t code_pages, int64_t total_tokens);
 
   // Room for `total_tokens` positions, the first code_pages * 64 of them as code (total_tokens at
-  // least that many). Null if the pool has no room. The pool outlives the sequence.
+  // least that many). Null if a pool has no room. The pools outlive the sequence.
   static std::unique_ptr<KvSequence> Create(const KvGeometry& geometry, int64_t code_pages,
-                                            int64_t total_tokens, KvPool* pool);
+                                            int64_t total_tokens, const KvPlaces& places);
   ~KvSequence();
   KvSequence(const KvSequence&) = delete;
   KvSequence& operator=(const KvSequence&) = delete;
@@ -79,6 +90,17 @@ class KvSequence {
   std::byte* Bf16Page(int layer, int64_t page);  // page >= code_pages, or has_bf16_pages, or raw
   std::byte* SinksBlock(int layer);
 
+  // Where what a data plane receives is put: the blocks themselves, or blocks of their own that
+  // have to be copied (packed tokens and Tails: unpacked) from there. The Bf16 landing takes the
+  // packed tokens of a partial page, a Tail, or a whole page.
+  std::byte* AnchorLanding(int layer, int64_t page);
+  std::byte* ResidualLanding(int layer, int64_t page);
+  std::byte* Bf16Landing(int layer, int64_t page);  // as Bf16Page; of page <= prompt tokens / 64
+  std::byte* SinksLanding(int layer);
+  // Everything has landed and was copied: gives the landing blocks back. Nothing may write or read
+  // them any more.
+  void FreeLandings();
+
   // First token of a code page's groups: kSinkTokens on page 0.
   static int FirstToken(int64_t page) { return page == 0 ? kSinkTokens : 0; }
 
@@ -97,22 +119,30 @@ class KvSequence {
   struct Block {
     std::byte* data = nullptr;
     size_t bytes = 0;
+    KvPool* pool = nullptr;
   };
-  KvSequence(const KvGeometry& geometry, int64_t code_pages, int64_t total_tokens, KvPool* pool);
-  bool AllocateAll();
-  bool Allocate(size_t bytes, Block* block);
-  void Free(Block* block);
+  // The blocks of one kind of place, [layers, pages].
+  struct Blocks {
+    std::vector<Block> anchor, residual, bf16;
+    std::vector<Block> sinks;  // [layers]
+  };
+  KvSequence(const KvGeometry& geometry, int64_t code_pages, int64_t total_tokens,
+             const KvPlaces& places);
+  bool AllocatePages();
+  bool AllocateLandings();
+  static bool Allocate(size_t bytes, KvPool* pool, Block* block);
+  static void Free(Block* block);
+  static void FreeAll(Blocks* blocks);
+  std::byte* Landing(std::vector<Block> Blocks::*kind, size_t index);
   size_t Index(int layer, int64_t page) const { return static_cast<size_t>(layer * pages_ + page); }
 
   const KvGeometry geometry_;
   const int64_t code_pages_;
   const int64_t total_tokens_;
   const int64_t pages_;
-  KvPool* const pool_;
-  std::vector<Block> anchor_;           // [layers, pages]
-  std::vector<Block> residual_;         // [layers, pages]
-  std::vector<Block> bf16_;             // [layers, pages]
-  std::vector<Block> sinks_;            // [layers]
+  const KvPlaces places_;
+  Blocks blocks_;
+  Blocks landings_;                     // empty without a landing pool
   std::vector<KvPageRef> draft_view_;   // [layers, pages]
   std::vector<KvPageRef> target_view_;  // [layers, pages]
 };

@@ -11,12 +11,12 @@ namespace {
 class Decoder {
  public:
   Decoder(const ReferenceRequest& request, const KvGeometry& geometry, Transformer& transformer,
-          const Kernels& kernels)
+          Backend& backend)
       : request_(request),
         geometry_(geometry),
         transformer_(transformer),
-        kernels_(kernels),
-        pool_(std::numeric_limits<size_t>::max() / 2),
+        backend_(backend),
+        pool_(std::numeric_limits<size_t>::max() / 2, backend.page_memory()),
         history_(std::span(request.prompt)) {}
 
   ReferenceResult Run(bool code_free) {
@@ -27,7 +27,7 @@ class Decoder {
                          .first_position = Length() - 1,
                          .kv = target.get(),
                          .view = KvView::kTarget};
-      transformer_.Forward(std::span(&row, 1));
+      transformer_.Forward(PassKind::kDecode, std::span(&row, 1));
       const int64_t rows[] = {0};
       logits = transformer_.Logits(rows);
     }
@@ -42,7 +42,7 @@ class Decoder {
   const float* Prefill() {
     KvGeometry plain = geometry_;
     plain.target = KvTarget::kBf16Whole;
-    prefilled_ = KvSequence::Create(plain, 0, PromptTokens() + request_.max_tokens, &pool_);
+    prefilled_ = KvSequence::Create(plain, 0, PromptTokens() + request_.max_tokens, {&pool_});
     int64_t count = 0;
     for (int64_t begin = 0; begin < PromptTokens(); begin += count) {
       count = std::min(transformer_.rows_max(), PromptTokens() - begin);
@@ -50,7 +50,7 @@ class Decoder {
                           .first_position = begin,
                           .kv = prefilled_.get(),
                           .view = KvView::kTarget};
-      transformer_.Forward(std::span(&rows, 1));
+      transformer_.Forward(PassKind::kPrefill, std::span(&rows, 1));
       if (request_.prompt_logprobs >= 0) PromptLogprobs(begin, count);
     }
     const int64_t last[] = {count - 1};
@@ -68,8 +68,8 @@ class Decoder {
 
   std::unique_ptr<KvSequence> ToTarget() {
     auto target = KvSequence::Create(geometry_, PromptTokens() / kPageTokens,
-                                     PromptTokens() + request_.max_tokens, &pool_);
-    FillTarget(*prefilled_, PromptTokens(), kernels_, target.get());
+                                     PromptTokens() + request_.max_tokens, {&pool_});
+    FillTarget(*prefilled_, PromptTokens(), backend_.kv_ops(), target.get());
     return target;
   }
 
@@ -96,7 +96,7 @@ class Decoder {
   const ReferenceRequest& request_;
   const KvGeometry geometry_;
   Transformer& transformer_;
-  const Kernels& kernels_;
+  Backend& backend_;
   KvPool pool_;
   TokenCounts history_;
   Sampler sampler_;
@@ -108,9 +108,9 @@ class Decoder {
 
 absl::StatusOr<ReferenceResult> DecodeReference(const ReferenceRequest& request,
                                                 const KvGeometry& geometry, bool code_free,
-                                                Transformer& transformer, const Kernels& kernels) {
+                                                Transformer& transformer, Backend& backend) {
   if (request.prompt.empty()) return absl::InvalidArgumentError("the prompt is empty");
-  return Decoder(request, geometry, transformer, kernels).Run(code_free);
+  return Decoder(request, geometry, transformer, backend).Run(code_free);
 }
 
 }  // namespace lynx

@@ -7,10 +7,10 @@
 #include <span>
 #include <vector>
 
+#include "model/backend.h"
 #include "model/kv_sequence.h"
 #include "model/sampling.h"
 #include "model/sampling_logprobs.h"
-#include "model/transformer.h"
 #include "runtime/status.h"
 
 namespace lynx {
@@ -33,9 +33,10 @@ struct ReferenceResult {
 };
 
 // `code_free`: the prompt's KV is left in the BF16 pages that the prefill wrote, so that no code
-// has a part in it; the bf16 target must equal this. INVALID_ARGUMENT: an empty prompt.
+// has a part in it; the bf16 target must equal this. `transformer` is the backend's.
+// INVALID_ARGUMENT: an empty prompt.
 absl::StatusOr<ReferenceResult> DecodeReference(const ReferenceRequest& request,
                                                 const KvGeometry& geometry, bool code_free,
-                                                Transformer& transformer, const Kernels& kernels);
+                                                Transformer& transformer, Backend& backend);
 
 }  // namespace lynx

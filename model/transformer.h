@@ -3,21 +3,15 @@
 // for all rows.
 //
 // A row's results depend on its sequence alone, never on what else is in the pass
-// (docs/exactness.md). Thread: the engine thread (the owner of the ThreadPool).
+// (docs/exactness.md). Thread: the engine thread. A device that fails in the middle of a pass
+// cannot go on: the process says why and ends.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "absl/functional/function_ref.h"
-#include "kernels/ops.h"
-#include "kernels/parallel.h"
 #include "model/kv_sequence.h"
-#include "model/model_config.h"
-#include "model/rope.h"
-#include "model/weights.h"
-#include "runtime/aligned_buffer.h"
-#include "runtime/thread_pool.h"
 
 namespace lynx {
 
@@ -29,54 +23,40 @@ struct PassRows {
   KvView view = KvView::kTarget;
 };
 
+// What a pass is for. A row has the same bits in every pass of a kind, whatever its size; a backend
+// may compute the two kinds differently.
+enum class PassKind : uint8_t {
+  kPrefill,  // of prompts; every KV page that it reads is BF16
+  kDecode,   // plain decoding, drafting, verification
+};
+
+// Called for each layer of a pass, in order.
+struct LayerHooks {
+  // The keys and values of all rows in this layer are written before whatever is queued now
+  // (KvOps).
+  absl::FunctionRef<void(int layer)> queued = [](int) {};
+  // The work that `queued` queued may be waited for now: the backend has been given all of the pass
+  // that it can compute beside it.
+  absl::FunctionRef<void(int layer)> done = [](int) {};
+};
+
 class Transformer {
  public:
   // Rows whose logits one call can give.
   static constexpr int64_t kLogitRowsMax = 128;
 
-  // Everything given outlives the transformer. A pass may hold up to `rows_max` rows.
-  Transformer(const ModelConfig& config, const Weights& weights, const Kernels& kernels,
-              ThreadPool& pool, int64_t rows_max);
+  virtual ~Transformer() = default;
 
-  int64_t rows_max() const { return rows_max_; }
-  int64_t vocab() const { return config_.vocab; }
+  virtual int64_t rows_max() const = 0;  // of a pass
+  virtual int64_t vocab() const = 0;
 
-  // Runs all layers. `after_layer(l)` is called when the keys and values of all rows in layer l are
-  // written, so that a prefill can send them while the later layers are computed.
-  void Forward(
-      std::span<const PassRows> pass, absl::FunctionRef<void(int layer)> after_layer = [](int) {});
+  // Runs all layers.
+  virtual void Forward(PassKind kind, std::span<const PassRows> pass, LayerHooks hooks) = 0;
+  void Forward(PassKind kind, std::span<const PassRows> pass) { Forward(kind, pass, {}); }
 
-  // Logits of rows of the last pass (numbered over the pass from 0), [rows.size(), vocab]; at most
-  // kLogitRowsMax rows. Valid until the next call.
-  const float* Logits(std::span<const int64_t> rows);
-
- private:
-  void Embed(std::span<const PassRows> pass);
-  const bf16* Embedding(int32_t token);
-  void AttentionBlock(int layer, std::span<const PassRows> pass);
-  void RotateAndStore(int layer, std::span<const PassRows> pass);
-  void FeedForward(int layer);
-  void Norm(const float* x, const float* weight, int64_t rows, bf16* out);
-
-  const ModelConfig& config_;
-  const Weights& weights_;
-  const Kernels& kernels_;
-  ThreadPool& pool_;
-  const int64_t rows_max_;
-  const Rope rope_;
-
-  int64_t rows_ = 0;                  // of the current pass
-  AlignedBuffer<float> hidden_;       // [rows, hidden], the residual stream
-  AlignedBuffer<bf16> normed_;        // [rows, hidden]
-  AlignedBuffer<float> qkv_;          // [rows, (q_heads + 2 * kv_heads) * head_dim]
-  AlignedBuffer<bf16> attended_;      // [rows, q_heads * head_dim]
-  AlignedBuffer<float> gate_up_;      // [rows, 2 * intermediate]
-  AlignedBuffer<bf16> activated_;     // [rows, intermediate]
-  AlignedBuffer<float> cos_sin_;      // [rows, head_dim]
-  AlignedBuffer<float> logit_input_;  // [kLogitRowsMax, hidden]
-  AlignedBuffer<float> logits_;       // [kLogitRowsMax, vocab]
-  AlignedBuffer<bf16> embedding_;     // [hidden], a row that the packed head held
-  std::vector<AttentionArgs> attention_args_;
+  // Logits of rows of the last pass (numbered over the pass from 0), [rows.size(), vocab], in host
+  // memory; at most kLogitRowsMax rows. Valid until the next call.
+  virtual const float* Logits(std::span<const int64_t> rows) = 0;
 };
 
 }  // namespace lynx

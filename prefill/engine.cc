@@ -7,25 +7,29 @@
 
 namespace lynx::prefill {
 
-Engine::Engine(const EngineOptions& options, const ModelConfig& config, const Weights& weights,
-               const Kernels& kernels, ThreadPool& pool, const Clock& clock, Sender& sender,
-               RunSink& sink, std::function<void()> wake)
+Engine::Engine(const EngineOptions& options, const ModelConfig& config,
+               std::unique_ptr<Backend> backend, const Clock& clock, Sender& sender, RunSink& sink,
+               std::function<void()> wake)
     : options_(options),
       config_(config),
-      kernels_(kernels),
-      pool_(pool),
+      backend_(std::move(backend)),
       clock_(clock),
       sender_(sender),
       sink_(sink),
       wake_(std::move(wake)),
-      transformer_(config, weights, kernels, pool, options.chunk_tokens),
-      kv_pool_(options.kv_budget_bytes) {}
+      transformer_(backend_->NewTransformer(options.chunk_tokens)),
+      page_pool_(options.kv_budget_bytes, backend_->page_memory()),
+      sent_pool_(backend_->wire_memory() == nullptr
+                     ? nullptr
+                     : std::make_unique<KvPool>(options.staging_bytes, *backend_->wire_memory())),
+      places_{.pages = &page_pool_, .sent = sent_pool_.get()},
+      pass_blocks_(config.layers) {}
 
 Engine::~Engine() {
   // The channel is gone by now (it must not outlive what it reads), so nothing references the
   // blocks.
-  for (auto& [id, run] : runs_) ReleaseRun(*run, &kv_pool_);
-  for (auto& [key, run] : awaiting_release_) ReleaseRun(*run, &kv_pool_);
+  for (auto& [id, run] : runs_) ReleaseRun(*run, places_);
+  for (auto& [key, run] : awaiting_release_) ReleaseRun(*run, places_);
 }
 
 absl::Status Engine::Validate(const v1::RunRequest& request) const {
@@ -150,7 +154,7 @@ void Engine::OnMessage(Run& run, const v1::DecodeToPrefill& message) {
       return OnGrant(run);
     case v1::DecodeToPrefill::kNotYet:
       if (run.phase != Phase::kAsked) return;
-      ReleaseRun(run, &kv_pool_);
+      ReleaseRun(run, places_);
       run.phase = Phase::kQueued;
       run.not_before = clock_.Now() + options_.not_yet_retry;
       return;
@@ -211,7 +215,7 @@ bool Engine::HandleSenderEvents() {
     if (event.type == SenderEvent::Type::kReleased) {
       auto it = awaiting_release_.find(event.transfer);
       if (it == awaiting_release_.end()) continue;
-      ReleaseRun(*it->second, &kv_pool_);
+      ReleaseRun(*it->second, places_);
       awaiting_release_.erase(it);
     } else if (event.type == SenderEvent::Type::kSessionDown) {
       lost_sessions_.Add(event.session);
@@ -245,7 +249,7 @@ bool Engine::AskForGrants() {
   bool any = false;
   for (auto& [id, run] : runs_) {
     if (run->phase != Phase::kQueued || clock_.Now() < run->not_before) continue;
-    if (!ReserveRun(*run, &kv_pool_)) break;
+    if (!ReserveRun(*run, places_)) break;
     run->phase = Phase::kAsked;
     any = true;
     v1::PrefillToDecode message;
@@ -273,7 +277,10 @@ bool Engine::RunChunk() {
     rows += count;
   }
   if (runs.empty()) return false;
-  transformer_.Forward(pass, [&](int layer) { AfterLayer(layer, runs, counts); });
+  pass_runs_ = runs;
+  transformer_->Forward(PassKind::kPrefill, pass,
+                        {.queued = [&](int layer) { QueueLayer(layer, counts); },
+                         .done = [&](int layer) { OfferLayer(layer); }});
   int64_t base = 0;
   for (size_t i = 0; i < runs.size(); ++i) {
     FinishChunk(*runs[i], base, counts[i]);
@@ -284,20 +291,37 @@ bool Engine::RunChunk() {
   return true;
 }
 
-void Engine::AfterLayer(int layer, std::span<Run* const> runs, std::span<const int64_t> counts) {
-  for (size_t i = 0; i < runs.size(); ++i) {
-    Run& run = *runs[i];
-    if (!run.transfer_begun) continue;
-    const std::vector<BlockData> blocks = MakeBlocks(run, layer, counts[i], kernels_, pool_);
+void Engine::QueueLayer(int layer, std::span<const int64_t> counts) {
+  std::vector<LayerBlocks>& made = pass_blocks_[layer];
+  made.clear();
+  made.reserve(pass_runs_.size());  // queued jobs stay where they are
+  for (size_t i = 0; i < pass_runs_.size(); ++i) {
+    Run& run = *pass_runs_[i];
+    made.push_back(run.transfer_begun ? QueueBlocks(run, layer, counts[i], backend_->kv_ops())
+                                      : LayerBlocks{});
+  }
+}
+
+void Engine::OfferLayer(int layer) {
+  for (size_t i = 0; i < pass_runs_.size(); ++i) {
+    Run& run = *pass_runs_[i];
+    const LayerBlocks& made = pass_blocks_[layer][i];
+    backend_->kv_ops().WaitFor(made.queued);
+    if (!run.transfer_begun || !run.failure.ok()) continue;
+    absl::StatusOr<std::vector<BlockData>> blocks =
+        ListBlocks(run, layer, made, places_, backend_->kv_ops());
+    run.failure = blocks.status();
     // It fails only if the transfer is gone, and then its session's end is reported too.
-    if (!blocks.empty()) sender_.Offer(run.key, blocks).IgnoreError();
+    if (blocks.ok() && !blocks->empty()) sender_.Offer(run.key, *blocks).IgnoreError();
   }
 }
 
 void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
+  if (!run.failure.ok()) return Finish(run.id, run.failure);
   if (run.request.prompt_logprobs() >= 0) SendPromptLogprobs(run, row_base, count);
   run.position += count;
   if (!run.raw_pages.empty()) {
+    backend_->kv_ops().WaitFor(backend_->kv_ops().Now());  // their copies
     v1::PrefillToDecode message;
     for (const BlockId& id : run.raw_pages) {
       v1::BlockId* page = message.mutable_raw_pages()->add_pages();
@@ -324,7 +348,7 @@ void Engine::SendPromptLogprobs(Run& run, int64_t row_base, int64_t count) {
     const int64_t end = std::min(begin + Transformer::kLogitRowsMax, last);
     std::vector<int64_t> rows;
     for (int64_t i = begin; i < end; ++i) rows.push_back(row_base + i);
-    const float* logits = transformer_.Logits(rows);
+    const float* logits = transformer_->Logits(rows);
     v1::PrefillToDecode message;
     v1::PromptLogprobs* out = message.mutable_prompt_logprobs();
     out->set_first_position(run.position + begin + 1);
@@ -339,7 +363,7 @@ void Engine::SendPromptLogprobs(Run& run, int64_t row_base, int64_t count) {
 
 absl::Status Engine::SendFirstToken(Run& run, int64_t last_row) {
   const int64_t rows[] = {last_row};
-  const float* logits = transformer_.Logits(rows);
+  const float* logits = transformer_->Logits(rows);
   std::vector<int32_t> ending(run.request.stop_token_ids().begin(),
                               run.request.stop_token_ids().end());
   if (!run.request.ignore_eos()) {
@@ -371,13 +395,15 @@ void Engine::Finish(RunId id, const absl::Status& status) {
     mail_.letters.erase(id);
   }
   unfinished_.fetch_sub(1);
+  // Nothing that is queued may reach its memory once it is somebody else's.
+  if (run->kv != nullptr) backend_->kv_ops().WaitFor(backend_->kv_ops().Now());
   bool released = true;
   if (run->transfer_begun) {
     absl::StatusOr<bool> ended = sender_.End(run->key);
     released = !ended.ok() || *ended;
   }
   if (released) {
-    ReleaseRun(*run, &kv_pool_);
+    ReleaseRun(*run, places_);
   } else {
     const TransferKey key = run->key;
     awaiting_release_.emplace(key, std::move(run));
@@ -404,8 +430,8 @@ void Engine::PublishStats() {
     (waits ? stats.waiting : stats.running) += 1;
     stats.prompt_tokens_outstanding += run->prompt_tokens() - run->position;
   }
-  stats.kv_used_bytes = kv_pool_.used_bytes();
-  stats.kv_budget_bytes = kv_pool_.budget_bytes();
+  stats.kv_used_bytes = page_pool_.used_bytes();
+  stats.kv_budget_bytes = page_pool_.budget_bytes();
   stats.prompt_tokens = prompt_tokens_;
   stats.steps = steps_;
   absl::MutexLock lock(&stats_mu_);

@@ -19,8 +19,8 @@
 #include <span>
 #include <vector>
 
-#include "model/kv_pool.h"
-#include "model/transformer.h"
+#include "model/backend.h"
+#include "model/model_config.h"
 #include "prefill/run.h"
 #include "prefill/run_mail.h"
 #include "proto/lynx.pb.h"
@@ -43,7 +43,10 @@ class RunSink {
 struct EngineOptions {
   int64_t chunk_tokens = 512;         // rows of a step, over all prompts in it
   size_t kv_budget_bytes = 1u << 30;  // BF16 pages and code blocks of running prompts
-  size_t queue_limit = 256;           // runs that are not finished
+  // On a device: host memory of what is sent (code blocks, packed tokens, raw pages), beside the
+  // budget.
+  size_t staging_bytes = 1u << 30;
+  size_t queue_limit = 256;                             // runs that are not finished
   Nanos not_yet_retry = std::chrono::milliseconds(20);  // how long a run waits after not_yet
   KvTarget target = KvTarget::kInt8;  // of this server; a run that asks for another is refused
   int64_t max_context = 0;            // 0: the model's
@@ -63,9 +66,8 @@ class Engine {
  public:
   // Everything given outlives the engine. `wake`: called from any thread when Step has something
   // new to do.
-  Engine(const EngineOptions& options, const ModelConfig& config, const Weights& weights,
-         const Kernels& kernels, ThreadPool& pool, const Clock& clock, Sender& sender,
-         RunSink& sink, std::function<void()> wake);
+  Engine(const EngineOptions& options, const ModelConfig& config, std::unique_ptr<Backend> backend,
+         const Clock& clock, Sender& sender, RunSink& sink, std::function<void()> wake);
   ~Engine();  // cancels what runs
 
   // INVALID_ARGUMENT: can never be served. RESOURCE_EXHAUSTED: the queue is full. UNAVAILABLE:
@@ -107,7 +109,9 @@ class Engine {
   bool ExpireRuns();
   bool AskForGrants();
   bool RunChunk();
-  void AfterLayer(int layer, std::span<Run* const> runs, std::span<const int64_t> counts);
+  // Of the runs of the current pass: their new blocks in a layer are queued, then offered.
+  void QueueLayer(int layer, std::span<const int64_t> counts);
+  void OfferLayer(int layer);
   void FinishChunk(Run& run, int64_t row_base, int64_t count);
   void SendPromptLogprobs(Run& run, int64_t row_base, int64_t count);
   absl::Status SendFirstToken(Run& run, int64_t last_row);
@@ -116,14 +120,15 @@ class Engine {
 
   const EngineOptions options_;
   const ModelConfig& config_;
-  const Kernels& kernels_;
-  ThreadPool& pool_;
+  const std::unique_ptr<Backend> backend_;
   const Clock& clock_;
   Sender& sender_;
   RunSink& sink_;
   const std::function<void()> wake_;
-  Transformer transformer_;
-  KvPool kv_pool_;
+  const std::unique_ptr<Transformer> transformer_;
+  KvPool page_pool_;
+  std::unique_ptr<KvPool> sent_pool_;  // null: what is sent lies in page_pool_
+  const KvPlaces places_;
 
   std::atomic<uint64_t> next_run_{1};
   std::atomic<int64_t> unfinished_{0};
@@ -133,6 +138,9 @@ class Engine {
   // cancels it at most three times (its end, a letter that is refused, its cancellation).
   absl::Mutex mail_mu_;
   Mail mail_ ABSL_GUARDED_BY(mail_mu_);
+
+  std::vector<Run*> pass_runs_;                        // of the current pass
+  std::vector<std::vector<LayerBlocks>> pass_blocks_;  // [layers, runs of the pass]
 
   Sampler sampler_;
   uint64_t prompt_tokens_ = 0;

@@ -12,43 +12,37 @@ KvGeometry ComputeGeometry(const Run& run) {
   return g;
 }
 
-size_t SideBytes(const Run& run) {
+size_t TailBytes(const Run& run) {
   const KvGeometry& g = run.geometry;
-  size_t bytes = g.layers * run.partial_tokens() * PackedTokenBytes(g.shape);
-  if (g.target == KvTarget::kBf16) bytes += g.layers * run.full_pages() * Bf16PageBytes(g.shape);
-  return bytes;
+  if (g.target != KvTarget::kBf16) return 0;
+  return g.layers * run.full_pages() * Bf16PageBytes(g.shape);
 }
 
-std::span<std::byte> PartialBlock(Run& run, int layer) {
+KvPool& SentPool(const KvPlaces& places) {
+  return places.sent != nullptr ? *places.sent : *places.pages;
+}
+
+std::span<std::byte> PartialBlock(const Run& run, int layer) {
   const size_t bytes = run.partial_tokens() * PackedTokenBytes(run.geometry.shape);
-  return std::span(run.partial).subspan(layer * bytes, bytes);
+  return {run.partial + layer * bytes, bytes};
 }
 
-enum class PageState : uint8_t { kCoded, kRaw };
+// A block for the page's copy; null if there is no room.
+std::byte* NewRawCopy(Run& run, int layer, int64_t page, KvPool& pool) {
+  std::byte* copy = pool.TryAllocate(Bf16PageBytes(run.geometry.shape));
+  if (copy != nullptr) run.raw_copies[{layer, page}] = copy;
+  return copy;
+}
 
-PageState CodePage(Run& run, int layer, int64_t page, const Kernels& kernels) {
-  const KvGeometry& g = run.geometry;
-  KvSequence& kv = *run.kv;
-  const SplitResult result = kernels.split_page({.shape = g.shape,
-                                                 .split = g.split,
-                                                 .page = kv.Bf16Page(layer, page),
-                                                 .first_token = KvSequence::FirstToken(page),
-                                                 .anchor = kv.AnchorBlock(layer, page),
-                                                 .residual = kv.ResidualBlock(layer, page)});
-  if (result == SplitResult::kRaw) return PageState::kRaw;
-  if (g.target == KvTarget::kBf16) {
-    thread_local std::vector<std::byte> scratch;
-    scratch.resize(Bf16PageBytes(g.shape));
-    const size_t bytes = kernels.tail_encode({.shape = g.shape,
-                                              .split = g.split,
-                                              .page = kv.Bf16Page(layer, page),
-                                              .first_token = KvSequence::FirstToken(page),
-                                              .anchor = kv.AnchorBlock(layer, page),
-                                              .residual = kv.ResidualBlock(layer, page),
-                                              .tail = scratch.data()});
-    run.tails[layer * run.full_pages() + page].assign(scratch.begin(), scratch.begin() + bytes);
+// A format without code sends every page, so that all copies are had from the start.
+bool ReserveRawCopies(Run& run, const KvPlaces& places) {
+  if (places.sent == nullptr || run.geometry.has_code()) return true;
+  for (int layer = 0; layer < run.geometry.layers; ++layer) {
+    for (int64_t page = 0; page < run.full_pages(); ++page) {
+      if (NewRawCopy(run, layer, page, *places.sent) == nullptr) return false;
+    }
   }
-  return PageState::kCoded;
+  return true;
 }
 
 BlockId Id(int layer, BlockKind kind, int64_t page) {
@@ -68,59 +62,93 @@ void ListPage(const Run& run, int layer, int64_t page, std::vector<BlockData>* b
 
 size_t RunBytes(const Run& run) {
   return KvSequence::BytesNeeded(ComputeGeometry(run), run.full_pages(), run.prompt_tokens()) +
-         KvPool::RoundUp(SideBytes(run));
+         KvPool::RoundUp(TailBytes(run)) + KvPool::RoundUp(run.partial_bytes());
 }
 
-bool ReserveRun(Run& run, KvPool* pool) {
-  if (!pool->HasRoom(RunBytes(run))) return false;
-  run.kv = KvSequence::Create(ComputeGeometry(run), run.full_pages(), run.prompt_tokens(), pool);
-  if (run.kv == nullptr) return false;
-  run.reserved_bytes = SideBytes(run);
-  pool->Reserve(run.reserved_bytes);
-  const KvGeometry& g = run.geometry;
-  run.partial.resize(g.layers * run.partial_tokens() * PackedTokenBytes(g.shape));
-  if (g.target == KvTarget::kBf16) run.tails.resize(g.layers * run.full_pages());
-  return true;
+bool ReserveRun(Run& run, const KvPlaces& places) {
+  if (places.sent == nullptr && !places.pages->HasRoom(RunBytes(run))) return false;
+  if (!places.pages->HasRoom(KvPool::RoundUp(TailBytes(run)))) return false;
+  run.reserved_bytes = TailBytes(run);
+  places.pages->Reserve(run.reserved_bytes);
+  run.kv = KvSequence::Create(ComputeGeometry(run), run.full_pages(), run.prompt_tokens(), places);
+  bool room = run.kv != nullptr && ReserveRawCopies(run, places);
+  if (room && run.partial_bytes() > 0) {
+    run.partial = SentPool(places).TryAllocate(run.partial_bytes());
+    room = run.partial != nullptr;
+  }
+  if (room && run.geometry.target == KvTarget::kBf16) {
+    run.tails.resize(run.geometry.layers * run.full_pages());
+  }
+  if (!room) ReleaseRun(run, places);
+  return room;
 }
 
-void ReleaseRun(Run& run, KvPool* pool) {
-  if (run.kv == nullptr) return;
+void ReleaseRun(Run& run, const KvPlaces& places) {
   run.kv.reset();
-  pool->Unreserve(run.reserved_bytes);
+  places.pages->Unreserve(run.reserved_bytes);
   run.reserved_bytes = 0;
-  run.partial = {};
+  if (run.partial != nullptr) SentPool(places).Free(run.partial, run.partial_bytes());
+  run.partial = nullptr;
+  for (const auto& [place, copy] : run.raw_copies) {
+    SentPool(places).Free(copy, Bf16PageBytes(run.geometry.shape));
+  }
+  run.raw_copies.clear();
   run.tails = {};
 }
 
-std::vector<BlockData> MakeBlocks(Run& run, int layer, int64_t count, const Kernels& kernels,
-                                  ThreadPool& pool) {
-  std::vector<BlockData> blocks;
-  const KvShape shape = run.geometry.shape;
-  const int64_t first = run.position / kPageTokens;
-  const int64_t end = (run.position + count) / kPageTokens;
-  if (run.geometry.has_code()) {
-    if (first == 0 && end > 0) {
-      PackTokens(shape, run.kv->Bf16Page(layer, 0), 0, kSinkTokens, run.kv->SinksBlock(layer));
-      blocks.push_back(*FindBlock(run, Id(layer, BlockKind::kSinks, 0)));
-    }
-    std::vector<PageState> states(end - first);
-    pool.ForEach(end - first,
-                 [&](int64_t i) { states[i] = CodePage(run, layer, first + i, kernels); });
-    for (int64_t page = first; page < end; ++page) {
-      if (states[page - first] == PageState::kCoded) {
-        ListPage(run, layer, page, &blocks);
-      } else {
-        run.raw_pages.push_back(Id(layer, BlockKind::kRawPage, page));
-      }
-    }
-  } else {
-    for (int64_t page = first; page < end; ++page) {
-      blocks.push_back(*FindBlock(run, Id(layer, BlockKind::kRawPage, page)));
+LayerBlocks QueueBlocks(Run& run, int layer, int64_t count, KvOps& ops) {
+  const KvGeometry& g = run.geometry;
+  KvSequence& kv = *run.kv;
+  LayerBlocks made{.first_page = run.position / kPageTokens,
+                   .end_page = (run.position + count) / kPageTokens};
+  std::vector<PackJob> packs;
+  made.sinks = g.has_code() && made.first_page == 0 && made.end_page > 0;
+  if (made.sinks) packs.push_back({kv.Bf16Page(layer, 0), 0, kSinkTokens, kv.SinksBlock(layer)});
+  made.partial = run.position + count == run.prompt_tokens() && run.partial_tokens() > 0;
+  if (made.partial) {
+    packs.push_back({kv.Bf16Page(layer, run.full_pages()), 0,
+                     static_cast<int>(run.partial_tokens()), PartialBlock(run, layer).data()});
+  }
+  for (int64_t page = made.first_page; page < made.end_page; ++page) {
+    if (g.has_code()) {
+      const bool tail = g.target == KvTarget::kBf16;
+      made.code.push_back({.page = kv.Bf16Page(layer, page),
+                           .first_token = KvSequence::FirstToken(page),
+                           .anchor = kv.AnchorBlock(layer, page),
+                           .residual = kv.ResidualBlock(layer, page),
+                           .tail = tail ? &run.tails[layer * run.full_pages() + page] : nullptr});
+    } else if (auto copy = run.raw_copies.find({layer, page}); copy != run.raw_copies.end()) {
+      ops.Copy(copy->second, kv.Bf16Page(layer, page), Bf16PageBytes(g.shape));
     }
   }
-  if (run.position + count == run.prompt_tokens() && run.partial_tokens() > 0) {
-    PackTokens(shape, run.kv->Bf16Page(layer, run.full_pages()), 0,
-               static_cast<int>(run.partial_tokens()), PartialBlock(run, layer).data());
+  ops.Pack(g.shape, packs);
+  ops.Code(g.shape, g.split, made.code);
+  made.queued = ops.Now();
+  return made;
+}
+
+absl::StatusOr<std::vector<BlockData>> ListBlocks(Run& run, int layer, const LayerBlocks& made,
+                                                  const KvPlaces& places, KvOps& ops) {
+  std::vector<BlockData> blocks;
+  if (made.sinks) blocks.push_back(*FindBlock(run, Id(layer, BlockKind::kSinks, 0)));
+  for (int64_t page = made.first_page; page < made.end_page; ++page) {
+    if (made.code.empty()) {
+      blocks.push_back(*FindBlock(run, Id(layer, BlockKind::kRawPage, page)));
+      continue;
+    }
+    if (made.code[page - made.first_page].result == SplitResult::kCode) {
+      ListPage(run, layer, page, &blocks);
+      continue;
+    }
+    run.raw_pages.push_back(Id(layer, BlockKind::kRawPage, page));
+    if (places.sent == nullptr) continue;
+    std::byte* copy = NewRawCopy(run, layer, page, *places.sent);
+    if (copy == nullptr) {
+      return absl::ResourceExhaustedError("no room to send a page that could not be coded");
+    }
+    ops.Copy(copy, run.kv->Bf16Page(layer, page), Bf16PageBytes(run.geometry.shape));
+  }
+  if (made.partial) {
     blocks.push_back(*FindBlock(run, Id(layer, BlockKind::kPartial, run.full_pages())));
   }
   return blocks;
@@ -154,12 +182,15 @@ absl::StatusOr<BlockData> FindBlock(const Run& run, const BlockId& id) {
       const std::vector<std::byte>& tail = run.tails[layer * run.full_pages() + id.page];
       return BlockData{id, std::span(tail)};
     }
-    case BlockKind::kRawPage:
-      return data(run.kv->Bf16Page(layer, id.page), Bf16PageBytes(g.shape));
+    case BlockKind::kRawPage: {
+      const auto copy = run.raw_copies.find({layer, int64_t{id.page}});
+      return data(copy != run.raw_copies.end() ? copy->second : run.kv->Bf16Page(layer, id.page),
+                  Bf16PageBytes(g.shape));
+    }
     case BlockKind::kSinks:
       return data(run.kv->SinksBlock(layer), kSinkTokens * PackedTokenBytes(g.shape));
     case BlockKind::kPartial:
-      return BlockData{id, PartialBlock(const_cast<Run&>(run), layer)};
+      return BlockData{id, PartialBlock(run, layer)};
   }
   return absl::InvalidArgumentError(absl::StrCat("this format has no ", BlockKindName(id.kind)));
 }

@@ -5,16 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "model/kv_ops.h"
 #include "model/kv_sequence.h"
 #include "model/sampling.h"
 #include "proto/lynx.pb.h"
 #include "runtime/clock.h"
 #include "runtime/status.h"
-#include "runtime/thread_pool.h"
 #include "transfer/block.h"
 
 namespace lynx::prefill {
@@ -41,32 +42,53 @@ struct Run {
   KvGeometry geometry;  // of the format on the wire
   std::unique_ptr<KvSequence>
       kv;  // BF16 pages of the whole prompt, and the code blocks of its full pages
-  size_t reserved_bytes = 0;  // of the pool, for Tails and partial pages
+  size_t reserved_bytes = 0;  // of the pages' pool, for Tails
   int64_t position = 0;       // prompt tokens computed
   bool transfer_begun = false;
+  absl::Status failure;  // of its blocks, in the current pass
 
   std::vector<std::vector<std::byte>> tails;  // [layers * full pages]; empty if there is no Tail
-  std::vector<std::byte> partial;             // [layers, prompt_tokens % 64 packed tokens]
+  std::byte* partial = nullptr;               // [layers, prompt_tokens % 64 packed tokens]
+  // BF16 pages where a data plane can read them, by (layer, page), if it cannot where they are.
+  std::map<std::pair<int, int64_t>, std::byte*> raw_copies;
   std::vector<BlockId> raw_pages;             // kRawPage blocks that wait for their grant
   std::deque<std::vector<BlockId>> raw_told;  // lists that were asked for, and not granted yet
 
   int64_t prompt_tokens() const { return request.prompt_size(); }
   int64_t full_pages() const { return prompt_tokens() / kPageTokens; }
   int64_t partial_tokens() const { return prompt_tokens() % kPageTokens; }
+  size_t partial_bytes() const {
+    return geometry.layers * partial_tokens() * PackedTokenBytes(geometry.shape);
+  }
 };
 
-// What `run` takes of the pool: KvSequence plus room for the largest Tails and the partial page.
+// What `run` takes of its pools: KvSequence plus room for the largest Tails and the partial page.
+// (On a device BF16 pages that are sent are copied first, which is beside this.)
 size_t RunBytes(const Run& run);
-// Takes the memory; false (and nothing taken) if there is no room.
-bool ReserveRun(Run& run, KvPool* pool);
-void ReleaseRun(Run& run, KvPool* pool);
+// Takes the memory; false (and nothing taken) if there is no room. `places` has pages, and sent if
+// the data plane cannot read pages.
+bool ReserveRun(Run& run, const KvPlaces& places);
+// Nothing that was queued for the run may be going on.
+void ReleaseRun(Run& run, const KvPlaces& places);
+
+// A layer's new blocks while they are made.
+struct LayerBlocks {
+  int64_t first_page = 0, end_page = 0;  // that became full
+  std::vector<CodeJob> code{};              // of those pages; empty if the format has no code
+  bool sinks = false, partial = false;
+  KvOps::Mark queued{};
+};
 
 // The pages of `layer` that become full when the prompt's computed part grows from run.position by
-// `count` tokens are put into code, and all of the layer's new blocks are listed: pages, sinks with
-// page 0, the partial page with the prompt's last token. Pages that cannot be coded go to
-// run.raw_pages instead.
-std::vector<BlockData> MakeBlocks(Run& run, int layer, int64_t count, const Kernels& kernels,
-                                  ThreadPool& pool);
+// `count` tokens are put into code, the sinks with page 0 and the partial page with the prompt's
+// last token are packed: all of it is queued.
+LayerBlocks QueueBlocks(Run& run, int layer, int64_t count, KvOps& ops);
+
+// Lists the blocks, once what QueueBlocks queued is done. Pages that cannot be coded go to
+// run.raw_pages instead; their copies, if they need any, are queued. RESOURCE_EXHAUSTED: no room
+// for such a copy.
+absl::StatusOr<std::vector<BlockData>> ListBlocks(Run& run, int layer, const LayerBlocks& made,
+                                                  const KvPlaces& places, KvOps& ops);
 
 // The block's bytes, if it was made. For blocks that are asked for again.
 absl::StatusOr<BlockData> FindBlock(const Run& run, const BlockId& id);

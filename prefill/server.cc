@@ -47,9 +47,8 @@ class ServerImpl final : public Server {
 
 void ServerImpl::StartEngine() {
   core_.StartEngine([this](ThreadPool& pool) {
-    return std::make_unique<Engine>(options_.engine, served_.model.config, served_.model.weights,
-                                    served_.kernels, pool, core_.clock(), sender_, outboxes_,
-                                    [this] { core_.Wake(); });
+    return std::make_unique<Engine>(options_.engine, served_.model.config, served_.NewBackend(pool),
+                                    core_.clock(), sender_, outboxes_, [this] { core_.Wake(); });
   });
 }
 

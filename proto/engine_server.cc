@@ -1,5 +1,6 @@
 #include "proto/engine_server.h"
 
+#include "model/cpu_backend.h"
 #include "proto/identity.h"
 #include "transfer/ticket.h"
 
@@ -19,6 +20,10 @@ absl::StatusOr<ServedModel> LoadServedModel(const EngineServerOptions& options, 
   spdlog::info("model_loaded model={} kernels={} threads={} identity={}", options.model,
                kernels->name, options.threads, ToString(info.identity()));
   return ServedModel{std::move(model), *kernels, std::move(info)};
+}
+
+std::unique_ptr<Backend> ServedModel::NewBackend(ThreadPool& pool) const {
+  return std::make_unique<CpuBackend>(model.config, model.weights, kernels, pool);
 }
 
 }  // namespace lynx

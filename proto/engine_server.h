@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/ops.h"
+#include "model/backend.h"
 #include "model/kv_sequence.h"
 #include "model/loader.h"
 #include "proto/grpc_host.h"
@@ -35,6 +36,9 @@ struct ServedModel {
   LoadedModel model;
   const Kernels& kernels;
   v1::ServerInfo info;
+
+  // For an engine; outlived by this. Thread: the pool's owner.
+  std::unique_ptr<Backend> NewBackend(ThreadPool& pool) const;
 };
 
 // Takes seconds. max_context 0: the model's. Errors name the model.

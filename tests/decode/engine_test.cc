@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "model/cpu_backend.h"
 #include "model/loader.h"
 #include "proto/convert.h"
 
@@ -92,8 +93,9 @@ v1::PrefillToDecode Padded(v1::PrefillToDecode message) {
 
 struct World {
   explicit World(EngineOptions options = {})
-      : engine(options, model.config, model.weights, *SelectKernels(), pool, clock, receiver, peers,
-               recorder, [] {}) {
+      : engine(options, model.config,
+               std::make_unique<CpuBackend>(model.config, model.weights, *SelectKernels(), pool),
+               clock, receiver, peers, recorder, [] {}) {
     receiver.OnSession({.session = kSession, .up = true});
   }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "decode/server.h"
+#include "model/cpu_backend.h"
 #include "model/loader.h"
 #include "model/reference_decoder.h"
 #include "prefill/server.h"
@@ -86,14 +87,14 @@ inline std::vector<int32_t> ReferenceTokens(const Config& config,
   if (!model.ok()) FAIL(model.status().message());
   const Kernels& kernels = *SelectKernels();
   ThreadPool pool(1);
-  Transformer transformer(model->config, model->weights, kernels, pool, 64);
+  CpuBackend backend(model->config, model->weights, kernels, pool);
   ReferenceRequest reference;
   reference.prompt.assign(request.prompt().begin(), request.prompt().end());
   reference.max_tokens = request.max_tokens();
   reference.sampling.temperature = request.sampling().temperature();
   reference.sampling.seed = request.sampling().seed();
   const auto geometry = MakeKvGeometry(model->config, *ParseKvTarget(config.kv.target), KvSplit{});
-  auto result = DecodeReference(reference, *geometry, false, transformer, kernels);
+  auto result = DecodeReference(reference, *geometry, false, *backend.NewTransformer(64), backend);
   if (!result.ok()) FAIL(result.status().message());
   return result->tokens;
 }

@@ -7,34 +7,10 @@ namespace {
 const char* const kModels[] = {LYNX_TEST_DATA "/models/tiny-llama.gguf",
                                LYNX_TEST_DATA "/models/tiny-qwen2.gguf"};
 
-struct Totals {
-  int64_t drafted = 0, accepted = 0, rolled_back = 0;
-  void Add(const v1::GenerateStats& s) {
-    drafted += s.drafted();
-    accepted += s.accepted();
-    rolled_back += s.rolled_back();
-  }
-};
-
-void VarySampling(int variant, v1::GenerateRequest* request) {
-  v1::Sampling& s = *request->mutable_sampling();
-  s.set_seed(1000 + variant);
-  if (variant % 3 != 0) s.set_temperature(variant % 3 == 1 ? 0.8 : 1.3);
-  if (variant % 5 == 1) s.set_top_p(0.9);
-  if (variant % 5 == 2) s.set_top_k(20);
-  if (variant % 7 == 3) s.set_repetition_penalty(1.2);
-  if (variant % 7 == 4) s.set_frequency_penalty(0.7);
-  if (variant % 4 == 1) request->set_logprobs(3);
-  if (variant % 6 == 2) request->set_prompt_logprobs(2);
-  if (variant % 5 == 4) request->set_min_tokens(12);
-  if (variant % 3 == 2) request->set_ignore_eos(true);
-  if (variant % 2 == 1) request->set_emission(v1::EMISSION_SPECULATIVE);
-}
-
 }  // namespace
 
 TEST_CASE("lengths, splits, targets and links do not change the text") {
-  Totals totals;
+  PairTotals totals;
   int variant = 0;
   for (const char* path : kModels) {
     PairFixture fixture(path);

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <catch2/catch.hpp>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
 
 #include "cli/virtual_pair.h"
+#include "model/cpu_backend.h"
 #include "model/reference_decoder.h"
 #include "proto/convert.h"
 
@@ -22,19 +24,59 @@ struct Case {
   uint64_t fault_seed = 1;
   size_t kv_budget_bytes = size_t{1} << 30;
   size_t decode_kv_budget_bytes = 0;  // 0: as kv_budget_bytes
+  size_t staging_bytes = 0;           // of a device; 0: the engines' default
 };
+
+struct PairTotals {
+  int64_t drafted = 0, accepted = 0, rolled_back = 0;
+  void Add(const v1::GenerateStats& s) {
+    drafted += s.drafted();
+    accepted += s.accepted();
+    rolled_back += s.rolled_back();
+  }
+};
+
+// Every kind of sampling and answer, one after another.
+inline void VarySampling(int variant, v1::GenerateRequest* request) {
+  v1::Sampling& s = *request->mutable_sampling();
+  s.set_seed(1000 + variant);
+  if (variant % 3 != 0) s.set_temperature(variant % 3 == 1 ? 0.8 : 1.3);
+  if (variant % 5 == 1) s.set_top_p(0.9);
+  if (variant % 5 == 2) s.set_top_k(20);
+  if (variant % 7 == 3) s.set_repetition_penalty(1.2);
+  if (variant % 7 == 4) s.set_frequency_penalty(0.7);
+  if (variant % 4 == 1) request->set_logprobs(3);
+  if (variant % 6 == 2) request->set_prompt_logprobs(2);
+  if (variant % 5 == 4) request->set_min_tokens(12);
+  if (variant % 3 == 2) request->set_ignore_eos(true);
+  if (variant % 2 == 1) request->set_emission(v1::EMISSION_SPECULATIVE);
+}
 
 class PairFixture {
  public:
-  explicit PairFixture(const std::string& path, int threads = 1) : pool_(threads) {
+  using NewBackend = std::function<std::unique_ptr<Backend>(const LoadedModel& model)>;
+
+  // On the CPU.
+  explicit PairFixture(const std::string& path, int threads = 1)
+      : PairFixture(
+            path,
+            [this](const LoadedModel& model) {
+              const Kernels* kernels = SelectKernels();
+              REQUIRE(kernels != nullptr);
+              return std::make_unique<CpuBackend>(model.config, model.weights, *kernels, pool_);
+            },
+            512, threads) {}
+
+  // `new_backend` is called for each engine, and for the reference, whose passes have rows_max
+  // rows.
+  PairFixture(const std::string& path, NewBackend new_backend, int64_t rows_max, int threads = 1)
+      : pool_(threads), new_backend_(std::move(new_backend)) {
     absl::StatusOr<LoadedModel> model = LoadModel(path);
     INFO(model.status());
     REQUIRE(model.ok());
     model_ = std::make_unique<LoadedModel>(std::move(*model));
-    kernels_ = SelectKernels();
-    REQUIRE(kernels_ != nullptr);
-    transformer_ =
-        std::make_unique<Transformer>(model_->config, model_->weights, *kernels_, pool_, 512);
+    backend_ = new_backend_(*model_);
+    transformer_ = backend_->NewTransformer(rows_max);
   }
 
   const LoadedModel& model() const { return *model_; }
@@ -80,7 +122,7 @@ class PairFixture {
     reference.prompt_logprobs = request.prompt_logprobs();
     absl::StatusOr<ReferenceResult> result =
         DecodeReference(reference, *MakeKvGeometry(model_->config, c.target, c.split), code_free,
-                        *transformer_, *kernels_);
+                        *transformer_, *backend_);
     REQUIRE(result.ok());
     return *std::move(result);
   }
@@ -95,17 +137,22 @@ class PairFixture {
     options.decode.max_draft_tokens = c.max_draft_tokens;
     options.decode.kv_budget_bytes =
         c.decode_kv_budget_bytes > 0 ? c.decode_kv_budget_bytes : c.kv_budget_bytes;
+    if (c.staging_bytes > 0) {
+      options.prefill.staging_bytes = options.decode.staging_bytes = c.staging_bytes;
+    }
     options.link.bytes_per_s = c.link_bytes_per_s;
     options.link.faults = c.faults;
     options.link.seed = c.fault_seed;
     options.send_queue.rate_burst = Nanos(0);
-    return std::make_unique<VirtualPair>(options, *model_, *kernels_, pool_);
+    return std::make_unique<VirtualPair>(options, model_->config, new_backend_(*model_),
+                                         new_backend_(*model_));
   }
 
  private:
   ThreadPool pool_;
+  const NewBackend new_backend_;
   std::unique_ptr<LoadedModel> model_;
-  const Kernels* kernels_ = nullptr;
+  std::unique_ptr<Backend> backend_;
   std::unique_ptr<Transformer> transformer_;
 };
 

@@ -7,6 +7,7 @@
 #include "cli/text_file.h"
 #include "gateway/model_text.h"
 #include "gateway/utf8.h"
+#include "model/cpu_backend.h"
 
 namespace lynx {
 namespace {
@@ -127,9 +128,9 @@ absl::Status ProductBed::Open(const std::string& model_path, const std::string& 
   ASSIGN_OR_RETURN(text_, LoadTextModel(model_path));
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(text_file));
   ASSIGN_OR_RETURN(prompt_text_, text_->Encode(text, /*add_special_tokens=*/false));
-  transformer_ =
-      std::make_unique<Transformer>(model_.config, model_.weights, *kernels_, pool_, 512);
-  oracle_ = std::make_unique<ProductOracle>(model_, *text_, *transformer_, *kernels_);
+  backend_ = std::make_unique<CpuBackend>(model_.config, model_.weights, *kernels_, pool_);
+  transformer_ = backend_->NewTransformer(512);
+  oracle_ = std::make_unique<ProductOracle>(model_, *text_, *transformer_, *backend_);
   decode_ = std::make_shared<PairDecode>(model_.config.max_context);
   GatewayOptions options;
   options.http.port = 0;

@@ -45,6 +45,7 @@ class ProductBed {
   const Kernels* kernels_ = nullptr;
   std::unique_ptr<const TextModel> text_;
   std::vector<int32_t> prompt_text_;
+  std::unique_ptr<Backend> backend_;
   std::unique_ptr<Transformer> transformer_;
   std::unique_ptr<ProductOracle> oracle_;
   std::shared_ptr<PairDecode> decode_;

@@ -91,7 +91,7 @@ absl::StatusOr<const ReferenceResult*> ProductOracle::Reference(const ProductReq
     ASSIGN_OR_RETURN(const KvGeometry geometry, MakeKvGeometry(model_.config, c.target, {5, 4}));
     ASSIGN_OR_RETURN(
         ReferenceResult result,
-        DecodeReference(reference, geometry, c.target == KvTarget::kBf16, transformer_, kernels_));
+        DecodeReference(reference, geometry, c.target == KvTarget::kBf16, transformer_, backend_));
     known = std::make_unique<const ReferenceResult>(std::move(result));
   }
   return known.get();

@@ -42,8 +42,8 @@ class ProductOracle {
  public:
   // Both outlive it. `transformer`: the reference's own.
   ProductOracle(const LoadedModel& model, const TextModel& text, Transformer& transformer,
-                const Kernels& kernels)
-      : model_(model), text_(text), transformer_(transformer), kernels_(kernels) {}
+                Backend& backend)
+      : model_(model), text_(text), transformer_(transformer), backend_(backend) {}
 
   // The request of a case whose prompt is part of `text`. Where a stop is wanted, it is one that
   // the text of choice 0 meets about half-way, if it can be.
@@ -60,7 +60,7 @@ class ProductOracle {
   const LoadedModel& model_;
   const TextModel& text_;
   Transformer& transformer_;
-  const Kernels& kernels_;
+  Backend& backend_;
   std::map<std::string, std::unique_ptr<const ReferenceResult>> known_;
 };
 

@@ -1,5 +1,5 @@
-// Drives model/transformer.h as tests need it: logits of whole texts, for any chunking, tier and
-// number of threads; and prompts put into code pages.
+// Drives model/cpu_transformer.h as tests need it: logits of whole texts, for any chunking, tier
+// and number of threads; and prompts put into code pages.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -9,8 +9,8 @@
 #include <numeric>
 #include <vector>
 
+#include "model/cpu_transformer.h"
 #include "model/loader.h"
-#include "model/transformer.h"
 #include "runtime/cpu.h"
 
 namespace lynx {
@@ -44,7 +44,7 @@ class EngineRun {
   }
   // A sequence of BF16 pages only.
   std::unique_ptr<KvSequence> Plain(int64_t tokens) {
-    return KvSequence::Create(Geometry(KvTarget::kBf16Whole), 0, tokens, &pool_);
+    return KvSequence::Create(Geometry(KvTarget::kBf16Whole), 0, tokens, {&pool_});
   }
 
   // Runs `tokens`, whose first stands at `first`, `chunk` a pass; appends all logits to `out`
@@ -54,7 +54,7 @@ class EngineRun {
     for (int64_t begin = 0; begin < std::ssize(tokens); begin += chunk) {
       const int64_t count = std::min<int64_t>(chunk, std::ssize(tokens) - begin);
       const PassRows rows{tokens.subspan(begin, count), first + begin, kv, view};
-      transformer_.Forward(std::span(&rows, 1));
+      transformer_.Forward(PassKind::kDecode, std::span(&rows, 1));
       if (out != nullptr) TakeLogits(0, count, out);
     }
   }
@@ -79,7 +79,7 @@ class EngineRun {
   // The first `pages` pages of `plain` as code, with room for `tokens` positions.
   std::unique_ptr<KvSequence> Coded(KvSequence* plain, int64_t pages, int64_t tokens,
                                     KvSplit split) {
-    auto coded = KvSequence::Create(Geometry(KvTarget::kInt8, split), pages, tokens, &pool_);
+    auto coded = KvSequence::Create(Geometry(KvTarget::kInt8, split), pages, tokens, {&pool_});
     const KvShape shape = coded->geometry().shape;
     for (int layer = 0; layer < config_.layers; ++layer) {
       PackTokens(shape, plain->Bf16Page(layer, 0), 0, kSinkTokens, coded->SinksBlock(layer));
@@ -103,7 +103,7 @@ class EngineRun {
   const Kernels& kernels_;
   ThreadPool threads_;
   KvPool pool_;
-  Transformer transformer_;
+  CpuTransformer transformer_;
 };
 
 }  // namespace lynx

@@ -20,7 +20,7 @@ size_t PlaneBytes() {
 TEST_CASE("a restored page gives its planes back, and both views read its BF16 form") {
   const size_t bytes = KvSequence::BytesNeeded(kBf16, kCodePages, kTotalTokens);
   KvPool pool(bytes);
-  std::unique_ptr<KvSequence> kv = KvSequence::Create(kBf16, kCodePages, kTotalTokens, &pool);
+  std::unique_ptr<KvSequence> kv = KvSequence::Create(kBf16, kCodePages, kTotalTokens, {&pool});
   REQUIRE(kv != nullptr);
   CHECK(pool.used_bytes() == bytes);
   size_t restored = 0;

@@ -156,7 +156,7 @@ TEST_CASE("transformer: rows have the same bits alone and beside other sequences
     run.Run(std::span(tokens[s]).first(before), 0, 64, kvs[s].get(), KvView::kTarget, nullptr);
     pass.push_back({std::span(tokens[s]).subspan(before), before, kvs[s].get(), KvView::kTarget});
   }
-  run.transformer().Forward(pass);
+  run.transformer().Forward(PassKind::kDecode, pass);
   int64_t begin = 0;
   for (int s = 0; s < kSequences; ++s) {
     const int64_t rows = std::ssize(pass[s].tokens);

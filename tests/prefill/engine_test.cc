@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "model/cpu_backend.h"
 #include "model/loader.h"
 #include "proto/convert.h"
 #include "tests/prefill/run_request.h"
@@ -49,8 +50,13 @@ struct World {
   ThreadPool pool{1};
   Sender sender{SendQueueOptions{}};
   Recorder recorder;
-  Engine engine{EngineOptions{}, model.config, model.weights, *SelectKernels(), pool, clock,
-                sender,          recorder,     [] {}};
+  Engine engine{EngineOptions{},
+                model.config,
+                std::make_unique<CpuBackend>(model.config, model.weights, *SelectKernels(), pool),
+                clock,
+                sender,
+                recorder,
+                [] {}};
 };
 
 v1::DecodeToPrefill Missing(uint32_t page, int blocks = 1) {

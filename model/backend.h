@@ -1,0 +1,29 @@
+// Where an engine computes, and where its KV lies: the CPU, or a GPU.
+//
+// Thread: the engine thread. A backend outlives all that it made, and all memory of its allocators.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "model/kv_ops.h"
+#include "model/kv_pool.h"
+#include "model/transformer.h"
+
+namespace lynx {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // A pass may hold up to `rows_max` rows.
+  virtual std::unique_ptr<Transformer> NewTransformer(int64_t rows_max) = 0;
+  virtual KvOps& kv_ops() = 0;
+
+  // Where KV pages lie.
+  virtual KvAllocator& page_memory() = 0;
+  // What the host and its sockets can read and write; null: page_memory() is such memory.
+  virtual KvAllocator* wire_memory() = 0;
+};
+
+}  // namespace lynx
