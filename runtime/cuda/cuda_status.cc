@@ -1,5 +1,10 @@
 #include "runtime/cuda/cuda_status.h"
 
+#include <spdlog/spdlog.h>
+
+#include <cstdlib>
+#include <string>
+
 namespace lynx::cuda {
 namespace {
 
@@ -24,6 +29,21 @@ absl::StatusCode CodeOf(cudaError_t error) {
 absl::Status ToStatus(cudaError_t error, std::string_view what) {
   if (error == cudaSuccess) return absl::OkStatus();
   return absl::Status(CodeOf(error), absl::StrCat(ToAbsl(what), ": ", cudaGetErrorString(error)));
+}
+
+void Must(cudaError_t error, std::string_view what) {
+  if (error != cudaSuccess) [[unlikely]] {
+    Must(ToStatus(error, what));
+  }
+}
+
+void Must(const absl::Status& status) {
+  if (status.ok()) [[likely]] {
+    return;
+  }
+  spdlog::critical("event=device_failed error=\"{}\"", std::string(status.message()));
+  spdlog::shutdown();  // writes what is queued
+  std::_Exit(EXIT_FAILURE);
 }
 
 }  // namespace lynx::cuda

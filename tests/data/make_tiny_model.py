@@ -4,9 +4,10 @@
 Each architecture comes twice, as a GGUF file and as a Hugging Face folder, with the same BF16 numbers and the same
 tokenizer. The folder's weights are split into two shards. Needs only numpy; the output is the same on every machine.
 
-    ./make_tiny_model.py [output folder] [--kv-shape LAYERS,KV_HEADS,HEAD_DIM]
+    ./make_tiny_model.py [output folder] [--kv-shape LAYERS,KV_HEADS,HEAD_DIM] [--head-dim 64]
 
 --kv-shape gives them the KV cache of a larger model, for benches of the transfer alone; SmolLM2-135M's is 30,3,64.
+--head-dim writes only GGUF files, tiny-<architecture>-d<head dim>.gguf, with heads of that size: GPUs run 64, 128 and 256.
 """
 
 import argparse
@@ -294,14 +295,20 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("out", nargs="?", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "models"))
     parser.add_argument("--kv-shape")
+    parser.add_argument("--head-dim", type=int)
     args = parser.parse_args()
     out = args.out
     if args.kv_shape:
         LAYERS, KV_HEADS, HEAD_DIM = (int(n) for n in args.kv_shape.split(","))
         Q_HEADS, HIDDEN = KV_HEADS, KV_HEADS * HEAD_DIM
+    if args.head_dim:
+        HEAD_DIM = args.head_dim
     for arch in ("llama", "qwen2"):
         tokens, merges = make_vocabulary(arch)
         tensors = make_tensors(arch)
+        if args.head_dim:
+            write_gguf(os.path.join(out, f"tiny-{arch}-d{HEAD_DIM}.gguf"), arch, tensors, tokens, merges)
+            continue
         write_hf(os.path.join(out, f"tiny-{arch}"), arch, tensors, tokens, merges)
         write_gguf(os.path.join(out, f"tiny-{arch}.gguf"), arch, tensors, tokens, merges)
 

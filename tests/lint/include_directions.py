@@ -29,6 +29,7 @@ ONLY = {
     "kernels": {
         "runtime/aligned_buffer.h", "runtime/bf16.h", "runtime/cpu.h", "runtime/huge_page_arena.h",
         "runtime/log.h", "runtime/status.h", "runtime/thread_pool.h",
+        "runtime/cuda/cuda_buffer.h", "runtime/cuda/cuda_handles.h", "runtime/cuda/cuda_status.h",
     },
     # Text: tokenizer, chat template and what loads them; seeds. No weights are computed with here.
     "gateway": {

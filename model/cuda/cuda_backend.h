@@ -1,0 +1,56 @@
+// A GPU as a backend.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "model/backend.h"
+#include "model/cuda/arena.h"
+#include "model/cuda/cuda_kv_ops.h"
+#include "model/cuda/device_weights.h"
+#include "model/model_config.h"
+#include "runtime/cuda/cuda_handles.h"
+
+namespace lynx::cuda {
+
+struct CudaBackendOptions {
+  int device = 0;                       // as CUDA numbers them
+  size_t kv_bytes = size_t{1} << 30;    // of device memory, for KV pages
+  size_t wire_bytes = size_t{1} << 30;  // of pinned host memory, for what is sent and received
+  int64_t rows_max = 512;               // of the passes that will be asked for
+  LinearPolicy linear;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  // Takes all memory that serving needs and copies the weights: seconds. `config` outlives the
+  // backend, `weights` are not needed any more. FAILED_PRECONDITION: no driver, no such device, or
+  // one that is too old; RESOURCE_EXHAUSTED: too little memory, with what is needed and what to do;
+  // INVALID_ARGUMENT: a model that the GPU path does not run.
+  // Thread: any; from then on, the engine thread.
+  static absl::StatusOr<std::unique_ptr<CudaBackend>> Create(const ModelConfig& config,
+                                                             const Weights& weights,
+                                                             const CudaBackendOptions& options);
+
+  std::unique_ptr<Transformer> NewTransformer(int64_t rows_max) override;
+  KvOps& kv_ops() override { return *kv_ops_; }
+  KvAllocator& page_memory() override { return *pages_; }
+  KvAllocator* wire_memory() override { return wire_.get(); }
+
+  // What equal bits depend on besides model and code: the device's architecture and the algorithms
+  // of products.
+  const std::string& identity() const { return identity_; }
+
+ private:
+  explicit CudaBackend(const ModelConfig& config) : config_(config) {}
+
+  const ModelConfig& config_;
+  UniqueStream stream_;
+  std::unique_ptr<DeviceWeights> weights_;
+  std::unique_ptr<Arena> pages_;
+  std::unique_ptr<Arena> wire_;
+  std::unique_ptr<CudaKvOps> kv_ops_;
+  std::string identity_;
+};
+
+}  // namespace lynx::cuda

@@ -1,0 +1,74 @@
+// The forward pass on a GPU. Everything of a pass is queued on one stream; the host waits only for
+// logits, and where a layer's hook does.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+
+#include "model/cuda/device_weights.h"
+#include "model/cuda/step_inputs.h"
+#include "model/model_config.h"
+#include "model/transformer.h"
+#include "runtime/cuda/cuda_buffer.h"
+
+namespace lynx::cuda {
+
+class CudaTransformer final : public Transformer {
+ public:
+  // Everything given outlives the transformer. RESOURCE_EXHAUSTED: no room for a pass of
+  // `rows_max` rows.
+  static absl::StatusOr<std::unique_ptr<CudaTransformer>> Create(const ModelConfig& config,
+                                                                 const DeviceWeights& weights,
+                                                                 cudaStream_t stream,
+                                                                 int64_t rows_max);
+  // Bytes of device memory that Create takes; attention's partial results come on top.
+  static size_t BytesNeeded(const ModelConfig& config, int64_t rows_max);
+
+  int64_t rows_max() const override { return rows_max_; }
+  int64_t vocab() const override { return config_.vocab; }
+  using Transformer::Forward;
+  void Forward(PassKind kind, std::span<const PassRows> pass, LayerHooks hooks) override;
+  const float* Logits(std::span<const int64_t> rows) override;
+
+ private:
+  CudaTransformer(const ModelConfig& config, const DeviceWeights& weights, cudaStream_t stream,
+                  int64_t rows_max)
+      : config_(config),
+        weights_(weights),
+        stream_(stream),
+        rows_max_(rows_max),
+        builder_(config, stream) {}
+  absl::Status Allocate();
+  LinearPhase phase() const {
+    return kind_ == PassKind::kPrefill ? LinearPhase::kPrefill : LinearPhase::kDecode;
+  }
+
+  void Attend(int layer, const PassRows& any, const StepInputs& inputs);
+  void FeedForward(const DeviceLayer& layer);
+  void Norm(const float* weight);
+  void Product(const Linear& linear, const bf16* a, float* c, bool accumulate, int64_t rows);
+  float* Partials(KvShape shape, int64_t items);
+
+  const ModelConfig& config_;
+  const DeviceWeights& weights_;
+  const cudaStream_t stream_;
+  const int64_t rows_max_;
+  StepInputBuilder builder_;
+
+  PassKind kind_ = PassKind::kPrefill;  // of the current pass
+  int64_t rows_ = 0;                    // likewise
+  DeviceBuffer<float> hidden_;          // [rows, hidden], the residual stream
+  DeviceBuffer<bf16> normed_;           // [rows, hidden]
+  DeviceBuffer<float> qkv_;             // [rows, (q_heads + 2 * kv_heads) * head_dim]
+  DeviceBuffer<bf16> attended_;         // [rows, q_heads * head_dim]
+  DeviceBuffer<float> gate_up_;         // [rows, 2 * intermediate]
+  DeviceBuffer<bf16> activated_;        // [rows, intermediate]
+  DeviceBuffer<float> partials_;        // of attention
+  DeviceBuffer<int32_t> logit_rows_;    // [kLogitRowsMax]
+  DeviceBuffer<float> logits_;          // [kLogitRowsMax, vocab]
+  PinnedBuffer<int32_t> host_logit_rows_;
+  PinnedBuffer<float> host_logits_;
+};
+
+}  // namespace lynx::cuda
