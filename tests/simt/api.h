@@ -13,14 +13,16 @@
 
 namespace simt {
 
-// Where a kernel called something. SIMT_L as the last parameter takes the caller's place.
+// Where a kernel called something: SIMT_L as the last parameter takes the caller's place. (Braces
+// instead of this constructor would give gcc the place of the parameter.)
 struct Loc {
-  const char* file = "";
-  unsigned line = 0;
+  constexpr Loc(const char* f = __builtin_FILE(),
+                unsigned l = static_cast<unsigned>(__builtin_LINE()))
+      : file(f), line(l) {}
+  const char* file;
+  unsigned line;
 };
-#define SIMT_HERE \
-  simt::Loc { __builtin_FILE(), static_cast<unsigned>(__builtin_LINE()) }
-#define SIMT_L simt::Loc l = SIMT_HERE
+#define SIMT_L simt::Loc l = simt::Loc()
 
 struct U3 {
   unsigned x, y, z;

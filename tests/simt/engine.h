@@ -27,7 +27,7 @@ struct Grid {
   int threads_per_block = 0;
   size_t smem_bytes = 0;
   uint64_t seed = 0;
-  SyncPoint start;  // the launch is before every block
+  SyncPoint start;  // the OS thread is before the blocks that it starts
   SyncPoint end;    // every block is before the launch's end; blocks are not ordered
 };
 

@@ -109,6 +109,7 @@ void RunBlock(Engine& e, uint32_t block, uint64_t number) {
   ResetBlock(e);
   e.smem.Open(e.grid->smem_bytes);
   StartThreads(e, number);
+  e.grid->start.Release();
   SwitchToNext(e);
   for (int w = 0; w * kWarpLanes < e.grid->threads_per_block; ++w) FinishSharedAccesses(e, w);
   ++e.stats.blocks;
@@ -209,7 +210,6 @@ void RunGrid(dim3 grid, dim3 block, size_t smem, void (*body)(void*), void* arg,
   Worker workers[kMaxWorkers];
   const int count = WorkersFor(blocks);
   for (int i = 0; i < count; ++i) workers[i] = {GetEngine(i), &queue, 0, {}};
-  g.start.Release();
   int started = 1;
   while (started < count &&
          pthread_create(&workers[started].os_thread, nullptr, RunWorker, &workers[started]) == 0) {

@@ -33,12 +33,14 @@ inline void CpAsync16(void* dst, const void* src, int src_bytes, Loc l) {
   for (int i = 0; i < kCopyBytes; ++i) poisoned[i] = 0xff;
   const CpOp op = {dst, src, src_bytes};
   CpPush(op);
-  if (!options().cp_defer) LandCopy(op);
+  if (!options().cp_defer)
+    LandCopy(op);  // and not again at the wait: it may be overwritten by then
 }
 
 inline void CpAsyncWait(int pending) {
   CpOp* ops = nullptr;
   const int count = CpWait(pending, &ops);
+  if (!options().cp_defer) return;
   for (int i = 0; i < count; ++i) LandCopy(ops[i]);
 }
 

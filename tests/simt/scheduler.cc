@@ -58,6 +58,7 @@ void ReportDeadlock(Engine& e) {
     last = t;
     ++shown;
   }
+  e.grid->end.Release();
 }
 
 // The OS thread when the block is finished, stuck or failed.
@@ -79,6 +80,7 @@ Thread* Next(Engine& e) {
 }
 
 [[noreturn]] void EndKernel(Engine& e) {
+  e.grid->end.Release();  // the text
   e.current->state = ThreadState::kExited;
   SwitchTo(e, &e.main, true);
   __builtin_trap();
