@@ -1,5 +1,5 @@
-// Products by cuBLASLt with one pinned algorithm each. 2 n k bytes of weights, 2 m k of inputs and
-// 4 m n of outputs; 2 m n k FLOPs.
+// Products by cuBLASLt, with one pinned algorithm for each. Bytes: 2 n k of weights, 2 m k of
+// inputs, 4 m n of outputs; 2 m n k FLOPs.
 #pragma once
 
 #include <cublasLt.h>
@@ -17,16 +17,7 @@
 
 namespace lynx::cuda {
 
-struct CublasLtDeleter {
-  void operator()(cublasLtHandle_t handle) const { cublasLtDestroy(handle); }
-  void operator()(cublasLtMatmulDesc_t desc) const { cublasLtMatmulDescDestroy(desc); }
-  void operator()(cublasLtMatrixLayout_t layout) const { cublasLtMatrixLayoutDestroy(layout); }
-  void operator()(cublasLtMatmulPreference_t p) const { cublasLtMatmulPreferenceDestroy(p); }
-};
-template <typename Handle>
-using CublasLtOwned = std::unique_ptr<std::remove_pointer_t<Handle>, CublasLtDeleter>;
-
-// The library's handle and one workspace, which products on one stream share.
+// The library's handle, and one workspace that all products on one stream share.
 class CublasLt {
  public:
   static absl::StatusOr<std::unique_ptr<CublasLt>> Create(size_t workspace_bytes);
@@ -35,43 +26,54 @@ class CublasLt {
   size_t workspace_bytes() const { return workspace_.bytes(); }
 
  private:
-  CublasLtOwned<cublasLtHandle_t> handle_;
+  struct Destroy {
+    void operator()(cublasLtHandle_t handle) const { cublasLtDestroy(handle); }
+  };
+  CublasLt() = default;
+  std::unique_ptr<std::remove_pointer_t<cublasLtHandle_t>, Destroy> handle_;
   DeviceBuffer<std::byte> workspace_;
 };
 
-struct CublasLtArgs {
-  const bf16* a = nullptr;  // [m, k], row stride lda; 16-byte aligned
-  int64_t lda = 0;
-  const bf16* w = nullptr;  // [n, k], rows without gaps; 16-byte aligned
-  float* c = nullptr;       // [m, n], row stride ldc; 16-byte aligned
-  int64_t ldc = 0;
-  const float* bias = nullptr;  // [n], given if and only if the product was made with bias
-  bool accumulate = false;
-  int64_t m = 0;
+struct CublasLtShape {
+  int64_t n = 0;  // outputs, a multiple of 4
+  int64_t k = 0;  // inputs, a multiple of 8
+  bool bias = false;
 };
 
-// One weight shape's product by one algorithm, the same for every m.
+struct CublasLtArgs {
+  const bf16* a = nullptr;      // [m, k], row stride lda; 16-byte aligned
+  int64_t lda = 0;              // a multiple of 8, >= k
+  const bf16* w = nullptr;      // [n, k], rows without gaps; 16-byte aligned
+  float* c = nullptr;           // [m, n], row stride ldc; 16-byte aligned
+  int64_t ldc = 0;              // a multiple of 4, >= n
+  const float* bias = nullptr;  // [n], 16-byte aligned; given where the shape has it
+  bool accumulate = false;      // c += the product
+  int64_t m = 0;                // > 0
+};
+
+// The product of one weight shape by one algorithm, the same for every m.
 class CublasLtGemm {
  public:
-  // The library's suggestions for `rows` rows, best first, without those that split k (their order
-  // of summation follows m) or need more workspace than there is. May be empty.
-  static absl::StatusOr<std::vector<std::unique_ptr<CublasLtGemm>>> Candidates(
-      const CublasLt& cublaslt, int64_t n, int64_t k, bool bias, int64_t rows);
+  // The library's suggestions for `rows` rows, best first, without those that split k or need more
+  // workspace than there is. May be empty. `cublaslt` outlives them.
+  static absl::StatusOr<std::vector<CublasLtGemm>> Suggestions(const CublasLt& cublaslt,
+                                                               const CublasLtShape& shape,
+                                                               int64_t rows);
 
-  // UNIMPLEMENTED if the algorithm does not take this m.
+  // Queues the product. UNIMPLEMENTED if the algorithm does not take this m.
   absl::Status Run(const CublasLtArgs& args, cudaStream_t stream) const;
 
-  // The algorithm's configuration, e.g. "lt66.t20.s35.k1.z0.c0.i0.g2".
+  // The algorithm's configuration: "lt<id>.<tile>.<stages>.<custom>.<swizzle>.<inner>.<cluster>".
   const std::string& id() const { return id_; }
 
  private:
-  CublasLtGemm(const CublasLt& cublaslt, int64_t n, int64_t k, bool bias)
-      : cublaslt_(cublaslt), n_(n), k_(k), bias_(bias) {}
+  CublasLtGemm(const CublasLt& cublaslt, const CublasLtShape& shape,
+               const cublasLtMatmulAlgo_t& algorithm, std::string id)
+      : cublaslt_(&cublaslt), shape_(shape), algorithm_(algorithm), id_(std::move(id)) {}
 
-  const CublasLt& cublaslt_;
-  const int64_t n_, k_;
-  const bool bias_;
-  cublasLtMatmulAlgo_t algorithm_ = {};
+  const CublasLt* cublaslt_;
+  CublasLtShape shape_;
+  cublasLtMatmulAlgo_t algorithm_;
   std::string id_;
 };
 

@@ -10,7 +10,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "kernels/cuda/cublaslt_gemm.h"
 #include "runtime/bf16.h"
@@ -28,8 +27,8 @@ struct LinearPolicy {
   // faster in prefill, where it is stable; else our own kernel takes its place.
   bool cublaslt_in_decode = false;
   bool cublaslt_in_prefill = true;
-  int64_t decode_rows = 16;                   // what cuBLASLt's algorithms are ranked for
-  int64_t prefill_rows = 512;                 // rows of a full chunk
+  int64_t decode_rows = 16;    // what cuBLASLt ranks its algorithms for
+  int64_t prefill_rows = 512;  // a full chunk: for ranking, and the most that the check computes
   size_t workspace_bytes = size_t{32} << 20;  // of cuBLASLt, on the device
 };
 
@@ -43,32 +42,32 @@ struct LinearShape {
 // One weight matrix on the device. Not owning.
 struct LinearWeight {
   const bf16* w = nullptr;      // [n, k], 16-byte aligned
-  const float* bias = nullptr;  // [n] or null
+  const float* bias = nullptr;  // [n] or null, 16-byte aligned
   int64_t n = 0;
-  int64_t k = 0;
+  int64_t k = 0;  // a multiple of 16
 };
 
 struct LinearArgs {
   const bf16* a = nullptr;  // [m, k], row stride lda; 16-byte aligned
   int64_t lda = 0;          // a multiple of 8, >= k
   float* c = nullptr;       // [m, n], row stride ldc
-  int64_t ldc = 0;          // >= n
+  int64_t ldc = 0;          // >= n; for cuBLASLt a multiple of 4, with c 16-byte aligned
   int64_t m = 0;
   bool accumulate = false;
 };
 
 // What a weight shape's products run on; null: our own Gemm.
 struct LinearPlan {
-  const CublasLtGemm* decode = nullptr;
-  const CublasLtGemm* prefill = nullptr;
+  std::unique_ptr<const CublasLtGemm> decode;
+  std::unique_ptr<const CublasLtGemm> prefill;
 };
 
-// A weight with its plan. Copyable; the plans and the weight outlive it.
+// A weight with its plan. Copyable; the LinearPlans and the weight outlive it.
 class Linear {
  public:
   Linear() = default;
   Linear(const LinearWeight& weight, const LinearPlan* plan) : weight_(weight), plan_(plan) {}
-  // Queues the product. INTERNAL if it cannot be launched.
+  // Queues the product. INTERNAL or INVALID_ARGUMENT if it cannot be launched.
   absl::Status Run(LinearPhase phase, const LinearArgs& args, cudaStream_t stream) const;
 
   int64_t n() const { return weight_.n; }
@@ -80,31 +79,31 @@ class Linear {
 };
 
 // Plans by weight shape, and the cuBLASLt handle and workspace that they share: all products of one
-// LinearPlans belong on one stream. Engine thread only.
+// LinearPlans go to one stream. Engine thread only.
 class LinearPlans {
  public:
   static absl::StatusOr<std::unique_ptr<LinearPlans>> Create(const LinearPolicy& policy);
 
   // The layer of `weight`. The first weight of a shape takes the time to choose and check a plan:
   // it allocates, reads the weight and synchronizes, so only at start-up. FAILED_PRECONDITION, with
-  // the shape and the number of rows, if nothing is stable; INVALID_ARGUMENT for a shape that no
+  // the shape and the number of rows, if nothing is stable; INVALID_ARGUMENT for a weight that no
   // kernel takes.
   absl::StatusOr<Linear> Add(const LinearWeight& weight, cudaStream_t stream);
 
-  // Shapes and algorithms, for the identity: two servers of equal strings have equal bits, on equal
-  // devices and libraries.
+  // Shapes and algorithms, for the identity: servers of equal strings have equal bits on equal
+  // devices.
   std::string Identity() const;
 
  private:
+  using Pinned = std::unique_ptr<const CublasLtGemm>;
   explicit LinearPlans(const LinearPolicy& policy) : policy_(policy) {}
-  absl::StatusOr<LinearPlan> Choose(const LinearWeight& weight, cudaStream_t stream);
-  absl::StatusOr<const CublasLtGemm*> ChooseFor(LinearPhase phase, const LinearWeight& weight,
-                                                cudaStream_t stream);
+  absl::StatusOr<LinearPlan> Choose(const LinearWeight& weight, cudaStream_t stream) const;
+  absl::StatusOr<Pinned> Pin(LinearPhase phase, const LinearWeight& weight,
+                             cudaStream_t stream) const;
 
   const LinearPolicy policy_;
   std::unique_ptr<CublasLt> cublaslt_;  // null: not wanted
   std::map<LinearShape, LinearPlan> plans_;
-  std::vector<std::unique_ptr<CublasLtGemm>> pinned_;
 };
 
 }  // namespace lynx::cuda
