@@ -15,10 +15,11 @@ template <int kColumns>
 struct FewRows {
   static constexpr int kStages = kColumns == 16 ? 3 : 2;
   static constexpr int kStage = (kRows + kColumns) * kChunk;  // elements: a tile of a, a tile of w
-  // Of a row of partial sums: 8 more, so that the rows of a fragment lie in different banks.
-  static constexpr int kPartStride = kColumns + 8;
-  static constexpr size_t kSmemBytes = size_t{kWarps} * kStages * kStage * sizeof(bf16) +
-                                       size_t{kWarps} * kRows * kPartStride * sizeof(float);
+  // The sums as fragments hold them: [column tiles][upper, lower rows][lanes], two columns each.
+  static constexpr int kPairs = kColumns / 8 * 2 * 32;
+  static constexpr size_t kStageBytes = sizeof(bf16) * kStage;
+  static constexpr size_t kSmemBytes =
+      SmemEnd(kWarps * kStages * kStageBytes, sizeof(float2) * kWarps * kPairs);
   using Tile = WarpTile<1, kColumns / 8>;
 };
 
@@ -59,33 +60,33 @@ __global__ void __launch_bounds__(kThreads, 2) GemmFewRowsKernel(const GemmParam
   using Shape = FewRows<kColumns>;
   SmemAlloc smem;
   bf16* stages = smem.Take<bf16>(kWarps * Shape::kStages * Shape::kStage);
-  float* parts = smem.Take<float>(kWarps * kRows * Shape::kPartStride);
+  float2* parts = smem.Take<float2>(kWarps * Shape::kPairs);
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
   const int64_t first_column = int64_t{blockIdx.x} * kColumns;
 
   const auto tile =
       SumPart<kColumns>(p, stages + warp * Shape::kStages * Shape::kStage, first_column);
-  float* mine = parts + (warp * kRows + lane / 4) * Shape::kPartStride + lane % 4 * 2;
+  float2* mine = parts + warp * Shape::kPairs + lane;
 #pragma unroll
   for (int c = 0; c < kColumns / 8; ++c) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float* to = mine + half * 8 * Shape::kPartStride + c * 8;
-      to[0] = tile.sum[0][c][2 * half];
-      to[1] = tile.sum[0][c][2 * half + 1];
-    }
+    const float(&sum)[4] = tile.sum[0][c];
+    StoreShared(mine + 64 * c, make_float2(sum[0], sum[1]));
+    StoreShared(mine + 64 * c + 32, make_float2(sum[2], sum[3]));
   }
   __syncthreads();
 
-  for (int i = thread; i < kRows * kColumns; i += kThreads) {
-    const int row = i / kColumns, column = i % kColumns;
-    float total = 0;
+  if (thread >= Shape::kPairs) return;
+  float2 total = make_float2(0, 0);
 #pragma unroll
-    for (int part = 0; part < kGemmParts; ++part) {
-      total += parts[(part * kRows + row) * Shape::kPartStride + column];
-    }
-    StoreSum(p, row, first_column + column, total);
+  for (int part = 0; part < kGemmParts; ++part) {
+    const float2 sum = LoadShared(parts + part * Shape::kPairs + thread);
+    total.x += sum.x;
+    total.y += sum.y;
   }
+  const int64_t row = warp % 2 * 8 + lane / 4;
+  const int64_t column = first_column + warp / 2 * 8 + lane % 4 * 2;
+  StoreSum(p, row, column, total.x);
+  StoreSum(p, row, column + 1, total.y);
 }
 
 template <int kColumns>

@@ -7,7 +7,7 @@ namespace lynx::testing {
 
 void ForEachSchedule(const std::function<void()>& test) {
   const simt::Options before = simt::options();
-  const uint64_t conflicts = simt::stats().ldsm_conflicts;
+  const simt::Stats stats = simt::stats();
   struct Schedule {
     uint64_t seed;
     bool deferred;
@@ -20,7 +20,8 @@ void ForEachSchedule(const std::function<void()>& test) {
     test();
   }
   simt::options() = before;
-  CHECK(simt::stats().ldsm_conflicts == conflicts);
+  CHECK(simt::stats().ldsm_conflicts == stats.ldsm_conflicts);
+  CHECK(simt::stats().smem_conflicts == stats.smem_conflicts);
 }
 
 }  // namespace lynx::testing
