@@ -7,7 +7,6 @@
 
 #include "api.h"
 #include "error.h"
-#include "fake_fault.h"
 #include "fake_world.h"
 
 namespace simt {
@@ -71,7 +70,6 @@ World* NewWorld() {
   w->random = w->options.seed;
   w->legacy->blocking = true;
   w->memory.SetGuard(w->options.guard);
-  InstallFaultHandler(w->memory);
   return w;
 }
 

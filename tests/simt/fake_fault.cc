@@ -47,8 +47,11 @@ void OnFault(int signal, siginfo_t* info, void*) {
 
 }  // namespace
 
-void InstallFaultHandler(const DeviceMemory& memory) {
+void EnsureFaultHandler(const DeviceMemory& memory) {
   the_memory = &memory;
+  struct sigaction now {};
+  sigaction(SIGSEGV, nullptr, &now);
+  if ((now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == OnFault) return;
   struct sigaction action {};
   action.sa_sigaction = OnFault;
   // SA_NODEFER: a kernel's fault is left by switching stacks, not by returning.

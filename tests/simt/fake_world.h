@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fake_cuda.h"
+#include "fake_fault.h"
 #include "fake_memory.h"
 
 namespace simt::fake {
@@ -102,6 +103,7 @@ template <class F>
 cudaError_t Call(F body, Rules rules = Rules::kNormal) {
   World& w = TheWorld();
   Lock lock(w.mutex);
+  EnsureFaultHandler(w.memory);
   const cudaError_t refused = StandingError(w);
   if (refused != cudaSuccess && rules == Rules::kNormal) return Report(refused);
   const cudaError_t result = body(w, lock);
