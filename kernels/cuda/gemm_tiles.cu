@@ -13,7 +13,9 @@ struct Tiles {
   static constexpr int kWarps = 2 * (kSide / kWarpColumns);
   static constexpr int kThreads = 32 * kWarps;
   static constexpr int kBlocksPerSm = kSide == 64 ? 2 : 1;
-  static constexpr int kStages = 4;
+  // Small tiles are bound by reading the weights, often with fewer blocks than SMs: 40 KiB of them
+  // are in flight in each. Large ones only have to hide the latency of the L2 cache.
+  static constexpr int kStages = kSide == 64 ? 6 : 4;
   static constexpr int kStage = 2 * kSide * kChunk;  // elements: a tile of a, a tile of w
   static constexpr size_t kSmemBytes = size_t{kStages} * kStage * sizeof(bf16);
   using Tile = WarpTile<kWarpRows / 16, kWarpColumns / 8>;
