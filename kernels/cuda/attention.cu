@@ -4,6 +4,7 @@
 #include "kernels/cuda/code_fragments.cuh"
 #include "kernels/cuda/code_steps.cuh"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/exp_inl.h"
 #include "kernels/cuda/fragments.cuh"
 #include "kernels/cuda/ptx.cuh"
 
@@ -329,11 +330,12 @@ class SplitBlock {
   // Scores of this warp's 16 tokens.
   LYNX_DEVICE void ScoreBf16(int i, Sums (&scores)[2]) {
     const auto* rows = reinterpret_cast<const uint4*>(Stage(i));
+    const int chunk = KeyChunk<kHeadDim>(warp_ * 16, lane_);
 #pragma unroll
     for (int s = 0; s < kChannelSteps; ++s) {
       uint32_t a[4], b[4];
       LoadFragment(a, shared_.query, s, lane_);
-      LoadKeys<kHeadDim>(b, rows, warp_ * 16, s, lane_);
+      LoadKeys(b, rows, chunk, s);
       MmaBf16(scores[0], a, b[0], b[1]);
       MmaBf16(scores[1], a, b[2], b[3]);
     }
@@ -404,14 +406,14 @@ class SplitBlock {
         max_score = fmaxf(max_score, shared_.max[w * kTileRows + row]);
       }
       const float base = max_score == kNoScore ? 0.0f : max_score;
-      alpha[half] = max_[half] == kNoScore ? 0.0f : Exp(max_[half] - base);
+      alpha[half] = max_[half] == kNoScore ? 0.0f : ExpOfNegative(max_[half] - base);
       max_[half] = max_score;
       float sum = 0.0f;
       if (half == 0 || upper_rows_) {
 #pragma unroll
         for (int n = 0; n < 2; ++n) {
-          const SplitPair pair =
-              SplitOf(Exp(scores[n][2 * half] - base), Exp(scores[n][2 * half + 1] - base));
+          const SplitPair pair = SplitOf(ExpOfNegative(scores[n][2 * half] - base),
+                                         ExpOfNegative(scores[n][2 * half + 1] - base));
           high[half + 2 * n] = pair.high;
           sum += FirstOf(pair.high) + SecondOf(pair.high);
           if (full) {
@@ -444,6 +446,7 @@ class SplitBlock {
 
   LYNX_DEVICE void GatherBf16(int i, const float (&alpha)[2]) {
     const auto* rows = reinterpret_cast<const uint4*>(Stage(i)) + kPageTokens * kHeadDim / 8;
+    const int chunk = ValueChunk<kHeadDim>(0, lane_);
     uint32_t a[kTokenSteps][4];
 #pragma unroll
     for (int s = 0; s < kTokenSteps; ++s) LoadFragment(a[s], shared_.weights[0], s, lane_);
@@ -453,14 +456,14 @@ class SplitBlock {
 #pragma unroll
       for (int s = 0; s < kTokenSteps; ++s) {
         uint32_t b[4];
-        LoadValues<kHeadDim>(b, rows, s, warp_ * kWarpChannels + n * 8, lane_);
+        LoadValues(b, rows + s * 16 * (kHeadDim / 8), chunk, warp_ * kWarpChannels + n * 8);
         MmaBf16(out[0], a[s], b[0], b[1]);
         MmaBf16(out[1], a[s], b[2], b[3]);
       }
 #pragma unroll
       for (int e = 0; e < 8; ++e) {
         float& total = out_[n + e / 4][e % 4];
-        total = Fma(total, alpha[e % 4 / 2], out[e / 4][e % 4]) + 0.0f;
+        total = Fma(total, alpha[e % 4 / 2], out[e / 4][e % 4]);
       }
     }
   }
@@ -496,7 +499,7 @@ class SplitBlock {
           const float offset = e % 2 == 0 ? pair.y : pair.w;
           const float value = Fma(step, out[n][e], offset * sum[e / 2]);
           float& total = out_[group * 2 + n][e];
-          total = Fma(total, alpha[e / 2], value) + 0.0f;
+          total = Fma(total, alpha[e / 2], value);
         }
       }
     }
@@ -575,18 +578,22 @@ __global__ void __launch_bounds__(kThreads) AttentionMergeKernel(const Attention
 #pragma unroll 4
     for (int i = 0; i < tile.items; ++i) {
       const float* from = partial(i);
-      const float weight = from[kHeadDim] == kNoScore ? 0.0f : Exp(from[kHeadDim] - max_score);
+      const float weight =
+          from[kHeadDim] == kNoScore ? 0.0f : ExpOfNegative(from[kHeadDim] - max_score);
       sum = Fma(from[kHeadDim + 1], weight, sum);
 #pragma unroll
       for (int c = 0; c < kLaneChannels; ++c) {
-        out[c] = Fma(from[c * kWarpLanes + lane], weight, out[c]) + 0.0f;
+        out[c] = Fma(from[c * kWarpLanes + lane], weight, out[c]);
       }
     }
     const int packed = tile.packed_begin + row;
     const int64_t q_head = int64_t{head} * group + packed % group;
     bf16* to = p.out + (sequence.row_begin + packed / group) * p.out_stride + q_head * kHeadDim;
 #pragma unroll
-    for (int c = 0; c < kLaneChannels; ++c) to[c * kWarpLanes + lane] = ToBf16(out[c] / sum);
+    for (int c = 0; c < kLaneChannels; ++c) {
+      // The sign of a zero would tell of tokens that the row does not see.
+      to[c * kWarpLanes + lane] = ToBf16(out[c] / sum + 0.0f);
+    }
   }
 }
 

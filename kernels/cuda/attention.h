@@ -22,17 +22,17 @@
 //   see; then p_t is rounded to BF16, on full pages to a sum of two BF16 numbers as above
 //   sum = sum_t p_t;  l = fma(l, alpha, sum);  v_c = sum_t p_t * (v_tc or integer)
 //   code page:   v_c = fma(step_c, v_c, f(offset_c * sum))
-//   o_c = fma(o_c, alpha, v_c) + 0
+//   o_c = fma(o_c, alpha, v_c);  the output is h(o_c / l + 0)
 // The sinks of a code page 0 are read first, as a BF16 page of their own with kSinkTokens tokens.
-// The + 0 turns -0 into +0: with it a page whose tokens a row does not see leaves no trace in it,
-// and rows that see different tokens may share a tile. A row's bits depend on its own position and
-// on what it sees, not on its place, its neighbours or later pages, as long as the values of V
-// that its tile sees are finite (a BF16 page may hold infinities; 0 times one is NaN).
+// A page whose tokens a row does not see leaves no trace in it but the sign of a zero, which the +
+// 0 takes out: rows that see different tokens may share a tile. A row's bits depend on its own
+// position and on what it sees, not on its place, its neighbours or later pages, as long as the
+// values of V that its tile sees are finite (a BF16 page may hold infinities; 0 times one is NaN).
 // Memory without a valid token is not read: such rows of a page are filled with zeros.
 //
-// Bytes of a page and KV head, read once a tile: BF16 256 * head_dim, code 16 * head_dim * (bits of
-// K and V) / 2 + 6 * head_dim. FLOPs: 4 * 64 * 16 * head_dim for a BF16 or Anchor page, twice that
-// for a full one.
+// Bytes of a page and KV head, read once a tile: BF16 256 * head_dim, code (6 + 8 * (bits of K plus
+// bits of V)) * head_dim. FLOPs: 4 * 64 * 16 * head_dim for a BF16 or Anchor page, twice that for a
+// full one.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -37,7 +37,7 @@ LYNX_DEVICE void CopyRows(uint4* rows, int begin, int end, const std::byte* anyt
                           const Source& source) {
   constexpr int kChunks = kHeadDim / 8, kRowsAtOnce = kThreads / kChunks;
   const int chunk = static_cast<int>(threadIdx.x) % kChunks;
-#pragma unroll 4
+#pragma unroll 2
   for (int token = static_cast<int>(threadIdx.x) / kChunks; token < kPageTokens;
        token += kRowsAtOnce) {
     const bool valid = token >= begin && token < end;

@@ -57,19 +57,26 @@ LYNX_DEVICE int RowChunk(int row, int chunk) {
   return row * (kHeadDim / 8) + (chunk ^ (row & 7));
 }
 
-// B operands of K for 16 tokens from `token` on and 16 channels: b[0..1] of the first eight tokens,
-// b[2..3] of the others.
+// Where a lane's address for LoadKeys and LoadValues lies in such rows, in chunks. `row` is a
+// multiple of 8. A chunk is found by XOR with its number, because the swizzle is one too.
 template <int kHeadDim>
-LYNX_DEVICE void LoadKeys(uint32_t (&b)[4], const uint4* rows, int token, int step, int lane) {
-  const int row = token + lane / 16 * 8 + lane % 8;
-  Ldmatrix4(b, rows + RowChunk<kHeadDim>(row, step * 2 + lane / 8 % 2));
+LYNX_DEVICE int KeyChunk(int row, int lane) {
+  return RowChunk<kHeadDim>(row + lane / 16 * 8 + lane % 8, lane / 8 % 2);
 }
-// B operands of V for tokens 16 step .. and 16 channels from `channel` on: b[0..1] of the first
-// eight channels, b[2..3] of the others.
 template <int kHeadDim>
-LYNX_DEVICE void LoadValues(uint32_t (&b)[4], const uint4* rows, int step, int channel, int lane) {
-  const int row = step * 16 + lane % 16;
-  Ldmatrix4Trans(b, rows + RowChunk<kHeadDim>(row, channel / 8 + lane / 16));
+LYNX_DEVICE int ValueChunk(int row, int lane) {
+  return RowChunk<kHeadDim>(row + lane % 16, lane / 16);
+}
+
+// B operands of K for 16 tokens and channels 16 step ..: b[0..1] of the first eight tokens, b[2..3]
+// of the others. `key_chunk` is KeyChunk of the first token's row.
+LYNX_DEVICE void LoadKeys(uint32_t (&b)[4], const uint4* rows, int key_chunk, int step) {
+  Ldmatrix4(b, rows + (key_chunk ^ (2 * step)));
+}
+// B operands of V for 16 tokens and 16 channels from `channel` on: b[0..1] of the first eight
+// channels, b[2..3] of the others. `value_chunk` is ValueChunk of the first token's row.
+LYNX_DEVICE void LoadValues(uint32_t (&b)[4], const uint4* rows, int value_chunk, int channel) {
+  Ldmatrix4Trans(b, rows + (value_chunk ^ (channel / 8)));
 }
 
 // Reductions over the four lanes that share a row of sums.

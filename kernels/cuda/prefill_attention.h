@@ -1,11 +1,18 @@
 // Causal attention of many query rows over BF16 pages: the prefill's chunks.
 //
-// A block computes a tile of packed query rows (rows times the query heads of a KV head) over all
-// pages that some row of it sees, 16 rows or more a warp, without splits. The arithmetic of a page
-// is that of a BF16 page in attention.h; a row's sum runs over its pages in order, so its bits are
-// the same for every chunking. (They need not equal those of Attention, which has splits.)
+// A block of four warps computes a tile of 128 packed query rows (rows times the query heads of a
+// KV head; 64 for head_dim 256) over all pages that some row of it sees, without splits. A warp's
+// two tiles of 16 rows share each load of K and V from shared memory, which otherwise could not
+// keep up with the tensor cores.
 //
-// Bytes of a page and KV head: 256 * head_dim, read once a tile. FLOPs: 4 * 64 * head_dim a row.
+// Arithmetic: that of a BF16 page in attention.h, but in steps of 32 tokens at fixed positions,
+// whose scores fit the registers, and the products of P and V are summed onto o_c * alpha by mma
+// itself. A row's sum runs over its steps in order and a weight of 0 adds nothing, so that its bits
+// are the same for every chunking. (They need not equal those of Attention, which has splits.) As
+// there, memory without a valid token is not read, and V must be finite.
+//
+// Bytes of a page and KV head: 256 * head_dim, read once a tile. FLOPs: 4 * 64 * head_dim a row; 64
+// Exp a row.
 #pragma once
 
 #include <cuda_runtime_api.h>
