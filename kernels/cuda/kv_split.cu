@@ -38,7 +38,7 @@ class SideSplitter {
     __syncthreads();
     const int rest = kCodeBits - part_.anchor_bits;
     WritePlane(part_.anchor, part_.anchor_bits, rest);
-    if (rest > 0) WritePlane(part_.residual, rest, 0);
+    if (rest > 0 && part_.residual != nullptr) WritePlane(part_.residual, rest, 0);
   }
 
  private:
@@ -153,6 +153,12 @@ __global__ void __launch_bounds__(kSplitThreads) SplitPagesKernel(const SplitPag
   SideSplitter<kHeadDim>(p, SmemAlloc()).Run();
 }
 
+// A kernel, because the flags may be host memory.
+__global__ void __launch_bounds__(kSplitThreads) ClearFlagsKernel(const SplitPagesParams p) {
+  const int64_t i = int64_t{blockIdx.x} * kSplitThreads + threadIdx.x;
+  if (i < p.count) p.raw[i] = 0;
+}
+
 template <int kHeadDim>
 cudaError_t LaunchSplit(const SplitPagesParams& p, cudaStream_t stream) {
   return Launch("SplitPages", SplitPagesKernel<kHeadDim>,
@@ -165,8 +171,9 @@ cudaError_t LaunchSplit(const SplitPagesParams& p, cudaStream_t stream) {
 cudaError_t SplitPages(const SplitPagesParams& params, cudaStream_t stream) {
   if (!IsCodeShape(params.shape, params.split)) return cudaErrorInvalidValue;
   if (params.count == 0) return cudaSuccess;
-  const size_t flags = static_cast<size_t>(params.count) * sizeof(int32_t);
-  const cudaError_t error = cudaMemsetAsync(params.raw, 0, flags, stream);
+  const auto blocks = static_cast<unsigned>((params.count + kSplitThreads - 1) / kSplitThreads);
+  const cudaError_t error =
+      Launch("ClearFlags", ClearFlagsKernel, dim3(blocks), dim3(kSplitThreads), 0, stream, params);
   if (error != cudaSuccess) return error;
   switch (params.shape.head_dim) {
     case 64:

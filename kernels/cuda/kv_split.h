@@ -12,11 +12,12 @@
 
 namespace lynx::cuda {
 
-// One page. Blocks are aligned to 16 bytes and may lie in pinned host memory.
+// One page. Blocks are aligned to 16 bytes; they, the jobs and the flags may lie in pinned host
+// memory.
 struct SplitPageJob {
   const std::byte* page = nullptr;  // BF16 page, all 64 tokens valid
   std::byte* anchor = nullptr;      // AnchorBlockBytes
-  std::byte* residual = nullptr;    // ResidualBlockBytes; may be null if that is 0
+  std::byte* residual = nullptr;    // ResidualBlockBytes; null: not wanted
   int32_t first_token = 0;          // 0, or kSinkTokens for page 0
   int32_t pad = 0;
 };
@@ -24,9 +25,9 @@ struct SplitPageJob {
 struct SplitPagesParams {
   KvShape shape{};                     // head_dim 64, 128 or 256
   KvSplit split{};                     // bits 3 to 8
-  const SplitPageJob* jobs = nullptr;  // [count], on the device
+  const SplitPageJob* jobs = nullptr;  // [count]
   int64_t count = 0;
-  int32_t* raw = nullptr;  // [count], on the device: 1 if the page has no code (Inf, NaN, a step
+  int32_t* raw = nullptr;  // [count]: 1 if the page has no code (Inf, NaN, a step
                            // beyond k = 127; its blocks are then unspecified), else 0
 };
 // cudaErrorInvalidValue for a shape or split that is not supported.

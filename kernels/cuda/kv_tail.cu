@@ -160,7 +160,9 @@ class TailWriter {
 class TailReader {
  public:
   LYNX_DEVICE TailReader(const TailDecodeParams& p, SmemAlloc alloc)
-      : p_(p), job_(p.jobs[blockIdx.x]) {
+      : p_(p),
+        job_(p.jobs[blockIdx.x]),
+        aligned_(reinterpret_cast<uintptr_t>(job_.tail) % sizeof(uint32_t) == 0) {
     intervals_ = alloc.Take<uint32_t>(kTailThreads * kIntervalStride);
     warps_ = alloc.Take<uint32_t>(kWarpCount);
     bad_ = alloc.Take<int>(1);
@@ -233,9 +235,11 @@ class TailReader {
   // Word `index` of the Tail; bytes behind its end are zeros.
   LYNX_DEVICE uint32_t WordAt(uint32_t index) const {
     const uint32_t begin = index * 4;
-    if (begin + 4 <= job_.tail_bytes) return reinterpret_cast<const uint32_t*>(job_.tail)[index];
+    if (aligned_ && begin + 4 <= job_.tail_bytes) {
+      return reinterpret_cast<const uint32_t*>(job_.tail)[index];
+    }
     uint32_t word = 0;
-    for (uint32_t i = begin; i < job_.tail_bytes; ++i) {
+    for (uint32_t i = begin; i < min(begin + 4, job_.tail_bytes); ++i) {
       word |= static_cast<uint32_t>(job_.tail[i]) << (i - begin) * 8;
     }
     return word;
@@ -264,6 +268,7 @@ class TailReader {
 
   const TailDecodeParams& p_;
   const TailDecodeJob job_;
+  const bool aligned_;
   uint32_t* intervals_;  // [kTailThreads, kIntervalStride]
   uint32_t* warps_;      // [kWarpCount]
   int* bad_;

@@ -2,7 +2,8 @@
 // numbers that quantize to its code, in ceil(log2 n) bits. The order is the CPU's: [kv_heads][K,
 // V][head_dim][tokens], bits from each byte's lowest, the last byte filled up with zeros.
 // Encoding reads a BF16 page, lo and k; decoding reads the code and the Tail and writes the page;
-// both find each value's interval with some 4 float32 divisions.
+// both find each value's interval with some 4 float32 divisions. Everything may lie in pinned host
+// memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -17,34 +18,35 @@ namespace lynx::cuda {
 struct TailEncodeJob {
   const std::byte* page = nullptr;    // the BF16 page that the blocks were made from
   const std::byte* anchor = nullptr;  // only lo and k are read
-  std::byte* tail = nullptr;  // room for Bf16PageBytes, aligned to 4 bytes; may be pinned host
-                              // memory. Up to 3 bytes behind the Tail are written too
+  std::byte* tail = nullptr;          // room for Bf16PageBytes, aligned to 4 bytes. Up to 3 bytes
+                                      // behind the Tail are written too
   int32_t first_token = 0;
   int32_t pad = 0;
 };
 struct TailEncodeParams {
   KvShape shape{};  // head_dim 64, 128 or 256
   KvSplit split{};
-  const TailEncodeJob* jobs = nullptr;  // [count], on the device
+  const TailEncodeJob* jobs = nullptr;  // [count]
   int64_t count = 0;
-  uint32_t* bytes = nullptr;  // [count]: the size of each Tail; may be pinned host memory
+  uint32_t* bytes = nullptr;  // [count]: the size of each Tail
 };
 cudaError_t TailEncode(const TailEncodeParams& params, cudaStream_t stream);
 
 struct TailDecodeJob {
   const std::byte* anchor = nullptr;
   const std::byte* residual = nullptr;  // null if both widths are 8
-  const std::byte* tail = nullptr;      // from a peer, aligned to 4 bytes; never read beyond
-  std::byte* page = nullptr;            // BF16 page; tokens before first_token are left alone
+  const std::byte* tail = nullptr;      // from a peer, any alignment; never read beyond
+  std::byte* page =
+      nullptr;  // BF16 page, apart from the Tail; tokens before first_token are left alone
   uint32_t tail_bytes = 0;
   int32_t first_token = 0;
 };
 struct TailDecodeParams {
   KvShape shape{};  // head_dim 64, 128 or 256
   KvSplit split{};
-  const TailDecodeJob* jobs = nullptr;  // [count], on the device
+  const TailDecodeJob* jobs = nullptr;  // [count]
   int64_t count = 0;
-  int32_t* bad = nullptr;  // [count], on the device: 1 if the Tail does not belong to the code
+  int32_t* bad = nullptr;  // [count]: 1 if the Tail does not belong to the code
                            // (its length, a rank, set filling bits, a lo that is no number; the
                            // page's coded tokens are then unspecified), else 0
 };

@@ -114,14 +114,16 @@ class Coder {
     std::vector<TailDecodeJob> jobs;
     for (int64_t i = 0; i < count(); ++i) {
       pages.push_back(OnDevice(Bytes(Bf16PageBytes(shape_), fill)));
-      memory.push_back(*DeviceBuffer<std::byte>::Create(tails[i].size()));
+      // One byte off the alignment for every other page.
+      const auto shift = static_cast<size_t>(i % 2);
+      memory.push_back(*DeviceBuffer<std::byte>::Create(tails[i].size() + shift));
       if (!tails[i].empty()) {
-        REQUIRE(cudaMemcpyAsync(memory[i].data(), tails[i].data(), tails[i].size(),
+        REQUIRE(cudaMemcpyAsync(memory[i].data() + shift, tails[i].data(), tails[i].size(),
                                 cudaMemcpyHostToDevice, nullptr) == cudaSuccess);
       }
       jobs.push_back({.anchor = anchors_[i].data(),
                       .residual = residuals_[i].data(),
-                      .tail = memory[i].data(),
+                      .tail = memory[i].data() + shift,
                       .page = pages[i].data(),
                       .tail_bytes = static_cast<uint32_t>(tails[i].size()),
                       .first_token = first_tokens_[i]});
