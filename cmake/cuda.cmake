@@ -18,6 +18,9 @@ if(LYNX_CUDA STREQUAL "cuda")
   find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} REQUIRED)
 endif()
 
+# What nvcc is given, here and in tests/cuda/ptx_gate.py. Arithmetic as written (docs/exactness.md).
+set(LYNX_NVCC_FLAGS --expt-relaxed-constexpr -fmad=false -ftz=true -prec-div=true -prec-sqrt=true -lineinfo)
+
 # lynx_cuda_library(NAME SOURCES a.cu b.cc DEPS x): lynx_library, whose .cu are compiled as LYNX_CUDA says.
 # A .cu includes no header of a library: nvcc sees only our folders and the toolkit.
 function(lynx_cuda_library name)
@@ -33,8 +36,7 @@ function(lynx_cuda_library name)
       set_source_files_properties(${device_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++;-Wno-unknown-pragmas")
       target_link_libraries(lynx_${name}_device PRIVATE lynx_simt)
     else()
-      target_compile_options(lynx_${name}_device PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr
-        -fmad=false -ftz=true -prec-div=true -prec-sqrt=true -lineinfo -Xptxas -v>)
+      target_compile_options(lynx_${name}_device PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${LYNX_NVCC_FLAGS} -Xptxas -v>)
     endif()
     list(APPEND ARG_SOURCES $<TARGET_OBJECTS:lynx_${name}_device>)
   endif()
