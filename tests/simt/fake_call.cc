@@ -21,7 +21,8 @@ thread_local bool in_host_function = false;
   exit(2);
 }
 
-void ApplyOption(const std::string& word, DeviceOptions& o) {
+void ApplyOption(const std::string& word, World& w) {
+  DeviceOptions& o = w.options;
   const size_t equals = word.find('=');
   const std::string name = word.substr(0, equals);
   const long long value =
@@ -30,6 +31,8 @@ void ApplyOption(const std::string& word, DeviceOptions& o) {
     o.immediate = true;
   } else if (name == "unguarded") {
     o.guard = false;
+  } else if (name == "no_keys") {
+    w.memory.DropKeys();
   } else if (name == "no_device") {
     o.devices = 0;
   } else if (name == "old_driver") {
@@ -52,21 +55,19 @@ void ApplyOption(const std::string& word, DeviceOptions& o) {
   }
 }
 
-DeviceOptions OptionsOfEnvironment() {
-  DeviceOptions o;
+void ApplyEnvironment(World& w) {
   const char* text = getenv("SIMT_OPTIONS");
   std::string_view rest = text != nullptr ? text : "";
   while (!rest.empty()) {
     const size_t comma = rest.find(',');
-    ApplyOption(std::string(rest.substr(0, comma)), o);
+    ApplyOption(std::string(rest.substr(0, comma)), w);
     rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
   }
-  return o;
 }
 
 World* NewWorld() {
   World* w = new World;  // lives as long as the process
-  w->options = OptionsOfEnvironment();
+  ApplyEnvironment(*w);
   w->random = w->options.seed;
   w->legacy->blocking = true;
   w->memory.SetGuard(w->options.guard);

@@ -6,9 +6,9 @@
 // choice of streams by one operation. So a wait that is missing shows on the first run. One
 // operation runs at a time in the process.
 //
-// Device memory is at its device address only while operations run: host code that touches it dies
-// with a message (see DeviceOptions::guard). Host memory, on the other hand, is accessible to
-// kernels: passing a host pointer to one does not show.
+// Host code that touches device memory dies with a message: only operations may (see
+// DeviceOptions::guard). Host memory, on the other hand, is accessible to kernels: passing a host
+// pointer to one does not show.
 //
 // All functions may be called from any thread.
 #pragma once
@@ -75,13 +75,14 @@ struct DeviceOptions {
   uint64_t seed = 1;  // which streams a poll moves; the order of a graph's independent nodes
   // Allocations (of device or pinned memory) that succeed before one fails; -1: none fails.
   int64_t allocations_before_failure = -1;
-  // The host cannot touch device memory. Takes a system call for each allocation whenever the first
-  // operation of a synchronization starts and the last one ends.
+  // The host cannot touch device memory, or, without x86-64's protection keys, the first 16 KiB of
+  // each allocation.
   bool guard = true;
 };
 // At start the options are those of the environment variable SIMT_OPTIONS, for programs that a test
-// starts: words with commas between them, "immediate", "unguarded", "no_device", "old_driver",
-// "eager_copies", "devices=N", "total_mb=N", "seed=N", "workers=N", "fail_allocation=N".
+// starts: words with commas between them, "immediate", "unguarded", "no_keys", "no_device",
+// "old_driver", "eager_copies", "devices=N", "total_mb=N", "seed=N", "workers=N",
+// "fail_allocation=N".
 DeviceOptions GetDeviceOptions();
 void SetDeviceOptions(const DeviceOptions& options);
 

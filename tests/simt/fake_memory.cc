@@ -43,16 +43,15 @@ DeviceMemory::DeviceMemory() {
   range_bytes_ = 0;
 }
 
-void DeviceMemory::Protect(const Allocation& a, bool accessible) const {
-  mprotect(a.pages, a.page_bytes, accessible ? PROT_READ | PROT_WRITE : PROT_NONE);
+void DeviceMemory::SetGuard(bool guarded) {
+  const std::lock_guard lock(mutex_);
+  if (guarded == guarded_) return;
+  guarded_ = guarded;
+  for (const auto& [pages, a] : live_) Protect(a);
 }
 
-void DeviceMemory::SetGuard(bool guard) {
-  const std::lock_guard lock(mutex_);
-  if (guard == guard_) return;
-  guard_ = guard;
-  if (opened_ != 0) return;
-  for (const auto& [pages, a] : live_) Protect(a, !guard);
+void DeviceMemory::Protect(const Allocation& a) const {
+  guard_.Protect(a.pages, a.page_bytes, guarded_ && opened_ == 0);
 }
 
 void* DeviceMemory::Allocate(size_t bytes, int device) {
@@ -67,13 +66,13 @@ void* DeviceMemory::Allocate(size_t bytes, int device) {
   a.bytes = bytes;
   a.device = device;
   next_ += page_bytes + kPage;
-  Protect(a, true);
+  mprotect(a.pages, page_bytes, PROT_READ | PROT_WRITE);
   memset(a.pages, kRedZone, static_cast<size_t>(a.data - a.pages));
   memset(a.data, kFill, bytes);
   memset(a.data + bytes, kRedZone, data_bytes - bytes);
   Poison(a.pages, static_cast<size_t>(a.data - a.pages));
   Poison(a.data + bytes, data_bytes - bytes);
-  if (opened_ == 0 && guard_) Protect(a, false);
+  Protect(a);
   live_[a.pages] = a;
   return a.data;
 }
@@ -83,10 +82,10 @@ bool DeviceMemory::Free(void* p, std::string* damage) {
   const Allocation* found = Find(live_, p);
   if (found == nullptr || found->data != p) return false;
   const Allocation a = *found;
-  Protect(a, true);
+  guard_.Protect(a.pages, a.page_bytes, false);
   *damage = DamageOf(a);
   madvise(a.pages, a.page_bytes, MADV_DONTNEED);
-  Protect(a, false);
+  mprotect(a.pages, a.page_bytes, PROT_NONE);
   freed_[a.pages] = a;
   live_.erase(a.pages);
   return true;
@@ -167,15 +166,19 @@ std::string DeviceMemory::Describe(const void* p) const {
 }
 
 void DeviceMemory::Open() {
+  guard_.Allow();
+  if (guard_.has_keys()) return;
   const std::lock_guard lock(mutex_);
-  if (opened_++ != 0 || !guard_) return;
-  for (const auto& [pages, a] : live_) Protect(a, true);
+  if (opened_++ != 0 || !guarded_) return;
+  for (const auto& [pages, a] : live_) Protect(a);
 }
 
 void DeviceMemory::Close() {
+  guard_.Deny();
+  if (guard_.has_keys()) return;
   const std::lock_guard lock(mutex_);
-  if (--opened_ != 0 || !guard_) return;
-  for (const auto& [pages, a] : live_) Protect(a, false);
+  if (--opened_ != 0 || !guarded_) return;
+  for (const auto& [pages, a] : live_) Protect(a);
 }
 
 void* PinnedMemory::Allocate(size_t bytes) {

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <string>
 
+#include "fake_guard.h"
+
 namespace simt::fake {
 
 // Allocations lie in pages of their own, in a range of addresses that is never used again, between
@@ -23,7 +25,9 @@ class DeviceMemory {
 
   DeviceMemory();
 
-  void SetGuard(bool guard);
+  void SetGuard(bool guarded);
+  // Before the first allocation: as if the processor had no protection keys.
+  void DropKeys() { guard_.DropKeys(); }
   // nullptr: out of memory.
   void* Allocate(size_t bytes, int device);
   // False: not an allocation's start. `damage` says what was written outside of it, or "".
@@ -39,12 +43,13 @@ class DeviceMemory {
   // Of an address within the range, for messages.
   std::string Describe(const void* p) const;
 
-  // Device memory is accessible from the first Open to the last Close.
+  // Device memory is accessible from the first Open to the last Close: to the calling thread and
+  // those that it starts, or to all where the processor has no protection keys.
   void Open();
   void Close();
 
  private:
-  void Protect(const Allocation& a, bool accessible) const;
+  void Protect(const Allocation& a) const;
   static std::string DamageOf(const Allocation& a);
   using Map = std::map<const char*, Allocation>;  // by first page
   static const Allocation* Find(const Map& map, const void* p);
@@ -55,8 +60,9 @@ class DeviceMemory {
   size_t next_ = 0;  // offset of the first byte never given out
   Map live_;
   Map freed_;  // for messages
-  int opened_ = 0;
-  bool guard_ = true;
+  DeviceGuard guard_;
+  int opened_ = 0;  // counted without keys only
+  bool guarded_ = true;
 };
 
 // Opens device memory once, when first asked to, for as long as it lives.

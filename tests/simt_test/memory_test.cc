@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "api.h"
@@ -73,6 +74,12 @@ TEST_CASE("the host cannot touch device memory") {
     (void)p[0];
   });
   CHECK(has(after_work, "byte 0 of an allocation of 4096"));
+  const std::string other_thread = DyingWords([=] {
+    cudaMemset(const_cast<int*>(p), 0, 4096);
+    std::thread([] { cudaDeviceSynchronize(); }).join();
+    std::thread([=] { (void)p[1]; }).join();
+  });
+  CHECK(has(other_thread, "byte 4 of an allocation of 4096"));
   simt::DeviceOptions o = restore.before;
   o.guard = false;
   simt::SetDeviceOptions(o);
