@@ -29,9 +29,10 @@ enum class Step {
 };
 
 // Queues an operation. It runs on whichever thread synchronizes or polls; device memory is
-// accessible to it; the stream's next operation starts when it returns. In a stream that is being
-// captured it becomes a node of the graph, and each launch of the graph runs a fresh copy of it.
-// Errors: as CUDA's own asynchronous functions (invalid stream, an earlier kernel's failure).
+// accessible to it; it may queue more, but not synchronize. The stream's next operation starts when
+// it returns. In a stream that is being captured it becomes a node of the graph, and each launch of
+// the graph runs a fresh copy of it. Errors: as CUDA's own asynchronous functions (invalid stream,
+// an earlier kernel's failure).
 cudaError_t Enqueue(cudaStream_t stream, std::function<void()> work);
 
 // The same for what has to wait for another process. `work` must not block: it does what it can and
