@@ -141,9 +141,10 @@ TEST_CASE("gemm is right for shapes that fit no tile") {
     for (const NamedProduct& product : kProducts) {
       if (s.m > product.rows_max) continue;
       CheckAgainstDouble(product, problem, false, false);
+      CheckAgainstDouble(product, problem, true, true);
+      if (s.m > 5) continue;
       CheckAgainstDouble(product, problem, true, false);
       CheckAgainstDouble(product, problem, false, true);
-      CheckAgainstDouble(product, problem, true, true);
     }
   }
 }
@@ -155,7 +156,7 @@ TEST_CASE("gemm takes 32 columns a block for wide weights") {
 }
 
 TEST_CASE("gemm under every schedule") {
-  const Problem few(7, 50, 720, 9), many(67, 70, 720, 10);
+  const Problem few(7, 50, 720, 9), many(67, 70, 464, 10);
   ForEachSchedule([&] {
     for (const NamedProduct& product : kProducts) {
       CheckAgainstDouble(product, few, true, true);
@@ -184,7 +185,7 @@ std::vector<float> RowsOf(const NamedProduct& product, const Problem& problem,
 
 TEST_CASE("a row's bits are its own") {
   std::mt19937 rng(11);
-  for (const int64_t k : {48, 208, 720}) {
+  for (const int64_t k : {48, 720}) {
     const Problem problem(130, 37, k, 12);
     std::vector<int64_t> all(130);
     std::iota(all.begin(), all.end(), 0);
@@ -193,7 +194,7 @@ TEST_CASE("a row's bits are its own") {
       for (const int64_t m : {1, 2, 5, 16, 65, 130}) {
         if (m > product.rows_max) continue;
         INFO(product.name << " k=" << k << " m=" << m);
-        for (int round = 0; round < (m < 65 ? 6 : 2); ++round) {
+        for (int round = 0; round < (m < 65 ? 4 : 1); ++round) {
           std::vector<int64_t> order = all;
           std::shuffle(order.begin(), order.end(), rng);
           order.resize(static_cast<size_t>(m));

@@ -26,14 +26,14 @@ std::unique_ptr<LinearPlans> Plans(bool decode, bool prefill) {
 TEST_CASE("a linear layer is right on each product, and a row's bits are its own") {
   for (const bool cublaslt : {false, true}) {
     for (const int64_t n : {40, 37}) {
-      const LinearFixture fixture(n, 208);
+      const LinearFixture fixture(n, 144);
       auto plans = Plans(cublaslt, cublaslt);
       for (const bool bias : {false, true}) {
         auto linear = plans->Add(fixture.Weight(bias), nullptr);
         INFO(linear.status() << " cublaslt=" << cublaslt << " n=" << n << " bias=" << bias);
         REQUIRE(linear.ok());
         CHECK(linear->n() == n);
-        CHECK(linear->k() == 208);
+        CHECK(linear->k() == 144);
         for (const LinearPhase phase : kPhases) {
           const std::vector<float> all = fixture.Run(*linear, phase, 0, 96);
           CHECK(fixture.WorstError(all, 96, bias, 0.0f) <= 1.0);
@@ -110,7 +110,7 @@ absl::Status RunInHalves(const LinearFixture& fixture, const LinearArgs& args, i
 }
 
 absl::Status CheckWithFault(auto rows_before_fault) {
-  const LinearFixture fixture(8, 1024);
+  const LinearFixture fixture(8, 256);
   auto plans = Plans(false, false);
   auto linear = plans->Add(fixture.Weight(false), nullptr);
   REQUIRE(linear.ok());
@@ -129,7 +129,7 @@ TEST_CASE("the check refuses a product whose bits follow the number of rows or t
     const absl::Status status = CheckWithFault([&](int64_t m) { return m == bad ? 0 : m; });
     INFO(status);
     CHECK(absl::IsFailedPrecondition(status));
-    CHECK(status.message().find("[8, 1024]") != std::string_view::npos);
+    CHECK(status.message().find("[8, 256]") != std::string_view::npos);
     CHECK(status.message().find(absl::StrCat(" of ", bad, " rows")) != std::string_view::npos);
   }
   // Only the last of 16 rows, only the second of two, only what lies behind the 128th.

@@ -36,6 +36,15 @@ void Count(Engine& e, const SharedAccess& a) {
   }
 }
 
+// Word by word: TSan would take a call of memmove for a thread's own access, and every thread of
+// the block comes here.
+void Move(const SharedAccess& from, SharedAccess& to) {
+  static_assert(sizeof(SharedAccess) % sizeof(uint32_t) == 0);
+  const auto* source = reinterpret_cast<const volatile uint32_t*>(&from);
+  auto* target = reinterpret_cast<volatile uint32_t*>(&to);
+  for (size_t i = 0; i < sizeof(SharedAccess) / sizeof(uint32_t); ++i) target[i] = source[i];
+}
+
 }  // namespace
 
 void* SmemTake(size_t& cursor, size_t bytes, size_t align, Loc l) {
@@ -72,7 +81,7 @@ void CountSharedAccess(const void* p, size_t bytes, Loc l) {
       static_cast<uint32_t>(reinterpret_cast<uintptr_t>(p) / 4);
   if (open[i].lanes != ~0u) return;
   Count(e, open[i]);
-  for (; i + 1 < open.size(); ++i) open[i] = open[i + 1];
+  for (; i + 1 < open.size(); ++i) Move(open[i + 1], open[i]);
   open.pop_back();
 }
 
