@@ -1,15 +1,15 @@
 // `lynx bench kernels`: every kernel's speed beside its roofline on this machine.
 //
 // The roofline is measured, not looked up: memory read bandwidth and the peak rate of fused
-// multiply-adds, both with as many threads as the kernels get. A kernel cannot take less than the
-// larger of bytes / bandwidth and operations / peak; working sets exceed the last-level cache, as a
-// model's weights do.
+// multiply-adds, both with as many threads as the kernels get. Working sets exceed the last-level
+// cache, as a model's weights do.
 #pragma once
 
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "bench/kernel_report.h"
 #include "runtime/status.h"
 
 namespace lynx::bench {
@@ -20,20 +20,10 @@ struct KernelBenchOptions {
   double seconds_per_row = 0.15;  // each row is repeated for so long, and three times at least
 };
 
-struct KernelRow {
-  std::string kernel;
-  std::string shape;
-  double seconds = 0;     // median of one call
-  double bytes = 0;       // that must cross the memory bus
-  double operations = 0;  // floating-point, a fused multiply-add counts two
-  double roofline_seconds = 0;
-};
-
 struct KernelReport {
   std::string tier;
   int threads = 0;
-  double read_bytes_per_s = 0;
-  double fma_flops_per_s = 0;
+  Roofline roofline;  // reading memory, and multiply-adds
   std::vector<KernelRow> rows;
 };
 

@@ -4,6 +4,7 @@
 
 #include "bench/bench_prompts.h"
 #include "bench/bench_text.h"
+#include "bench/cuda/gpu_kernel_bench.h"
 #include "bench/engine_bench.h"
 #include "bench/kernel_bench.h"
 #include "bench/paper_plot.h"
@@ -78,9 +79,18 @@ void AddEngine(CLI::App& bench, CommandRun* run) {
 struct KernelArguments {
   Common common;
   bench::KernelBenchOptions options;
+  bool gpu = false;
+  bench::GpuBenchOptions gpu_options;
 };
 
+absl::Status RunGpuKernels(const KernelArguments& a) {
+  ASSIGN_OR_RETURN(const bench::GpuKernelReport report, bench::RunGpuKernelBench(a.gpu_options));
+  std::fputs(bench::FormatGpuKernelReport(report).c_str(), stdout);
+  return WriteJson(a.common.json_file, bench::GpuKernelReportJson(report));
+}
+
 absl::Status RunKernels(const KernelArguments& a) {
+  if (a.gpu) return RunGpuKernels(a);
   bench::KernelBenchOptions options = a.options;
   options.threads = ResolveThreads(a.common.threads);
   ASSIGN_OR_RETURN(const bench::KernelReport report, bench::RunKernelBench(options));
@@ -92,7 +102,15 @@ void AddKernels(CLI::App& bench, CommandRun* run) {
   CLI::App& command = *bench.add_subcommand("kernels", "Every kernel beside its roofline");
   auto a = std::make_shared<KernelArguments>();
   AddCommon(command, a->common, /*with_model=*/false);
-  command.add_option("--tier", a->options.tier, "scalar, avx2, avx512 or avx512_bf16");
+  CLI::Option& tier =
+      *command.add_option("--tier", a->options.tier, "scalar, avx2, avx512 or avx512_bf16");
+  CLI::Option& gpu =
+      *command.add_flag("--gpu", a->gpu, "The CUDA backend's kernels instead of the CPU's")
+           ->excludes(&tier);
+  command.add_flag("--tiny", a->gpu_options.tiny, "Small sizes, once: times mean nothing")
+      ->needs(&gpu);
+  command.add_option("--only", a->gpu_options.only, "Kernels whose name begins with this")
+      ->needs(&gpu);
   command.callback([a, run] { *run = [a] { return RunKernels(*a); }; });
 }
 
