@@ -74,7 +74,7 @@ void ReleaseRun(Run& run, const KvPlaces& places);
 // A layer's new blocks while they are made.
 struct LayerBlocks {
   int64_t first_page = 0, end_page = 0;  // that became full
-  std::vector<CodeJob> code{};              // of those pages; empty if the format has no code
+  std::vector<CodeJob> code{};           // of those pages; empty if the format has no code
   bool sinks = false, partial = false;
   KvOps::Mark queued{};
 };

@@ -9,5 +9,5 @@ fi
 mode=(--dry-run -Werror)
 [[ "${1:-}" == "--fix" ]] && mode=(-i)
 find . -path ./build -prune -o -path ./models -prune -o -path ./out -prune -o -path './.*' -prune -o \
-  -path ./shared -prune -o \( -name '*.cc' -o -name '*.h' \) -print0 |
+  -path ./shared -prune -o \( -name '*.cc' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print0 |
   xargs -0 -n 40 -P "$(nproc)" clang-format-14 "${mode[@]}"

@@ -96,7 +96,7 @@ def main():
     root = pathlib.Path(sys.argv[1])
     names = sorted(str(path.relative_to(root)) for folder in root.iterdir()
                    if folder.is_dir() and folder.name[0] != "." and folder.name not in NOT_SOURCES
-                   for path in folder.rglob("*") if path.suffix in (".cc", ".h"))
+                   for path in folder.rglob("*") if path.suffix in (".cc", ".h", ".cu", ".cuh"))
     if not names:
         sys.exit(f"no sources in {root}")
     found = [line for name in names for line in violations(name, (root / name).read_text())]
