@@ -11,8 +11,11 @@ if(LYNX_CCACHE)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${LYNX_CCACHE})
 endif()
 
+option(LYNX_WERROR "Warnings are errors: for the compilers that we know" ON)
+set(werror $<$<BOOL:${LYNX_WERROR}>:-Werror>)
+
 # -ffp-contract=off: arithmetic is written down, fused multiply-adds are explicit (docs/exactness.md).
-add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wno-psabi;-ffp-contract=off;-fno-omit-frame-pointer>")
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;${werror};-Wno-psabi;-ffp-contract=off;-fno-omit-frame-pointer>")
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   add_compile_options(-Wthread-safety)
 endif()

@@ -27,7 +27,8 @@ require_machine
 nvidia-smi -q > "$report/nvidia-smi.txt" 2>&1
 echo "tests/gpu.sh: $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1)"
 
-step configure cmake --preset gpu-tests -G "$generator" \
+# This machine's compiler may know warnings that ours do not.
+step configure cmake --preset gpu-tests -G "$generator" -DLYNX_WERROR=OFF \
   -DCMAKE_CUDA_ARCHITECTURES="$(gpu_architecture)" || finish
 step build cmake --build "$build" --target gpu_tests -j "$(nproc)" || finish
 

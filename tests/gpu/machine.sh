@@ -1,4 +1,5 @@
-# What tests/gpu.sh needs of a machine.
+# shellcheck shell=bash disable=SC2034
+# What tests/gpu.sh needs of a machine. Sets `generator`.
 
 # Package, and a header of it: what is built needs no more than these.
 needed=(

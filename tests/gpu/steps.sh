@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # Steps of tests/gpu.sh: each counts as passed or failed, its output is kept in $report.
 passed=0
 failed=0
