@@ -16,20 +16,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // wants.
 constexpr double kNearFloor = -10.0;
 
-double Penalized(double x, const SamplingParams& params, const TokenCounts::Entry& seen) {
-  if (params.repetition_penalty != 1.0 && (seen.in_prompt || seen.output_count > 0)) {
-    x = x > 0 ? x / params.repetition_penalty : x * params.repetition_penalty;
-  }
-  x -= params.frequency_penalty * static_cast<double>(seen.output_count);
-  if (seen.output_count > 0) x -= params.presence_penalty;
-  return x;
-}
-
-// Penalties must not make an infinity of a finite logit, which would then count as broken.
-float RoundAdjusted(double x) {
-  constexpr double kLargest = std::numeric_limits<float>::max();
-  if (std::isinf(x)) return static_cast<float>(x);
-  return static_cast<float>(std::isnan(x) ? x : std::clamp(x, -kLargest, kLargest));
+double Penalized(double x, const LogitPenalties& penalties, const TokenCounts::Entry& seen) {
+  return PenalizedLogit(x, penalties, seen.in_prompt || seen.output_count > 0, seen.output_count);
 }
 
 // The two largest scores seen, computing only noise that may matter.
@@ -112,18 +100,19 @@ SampleResult SampleUnfiltered(const float* x, int64_t vocab, GumbelMax gumbel, b
 const float* Sampler::Adjust(const float* logits, int64_t vocab, const SamplingParams& params,
                              const TokenCounts& history, std::span<const int32_t> banned) {
   if (!params.penalizes() && params.logit_bias.empty() && banned.empty()) return logits;
+  const LogitPenalties penalties = params.penalties();
   adjusted_.assign(logits, logits + vocab);
   auto in_vocab = [vocab](int32_t id) { return id >= 0 && id < vocab; };
   if (params.penalizes()) {
     history.ForEach([&](int32_t id, const TokenCounts::Entry& seen) {
       if (!in_vocab(id)) return;
-      adjusted_[id] = RoundAdjusted(Penalized(logits[id], params, seen));
+      adjusted_[id] = RoundAdjustedLogit(Penalized(logits[id], penalties, seen));
     });
   }
   for (const auto& [id, addend] : params.logit_bias) {
     if (!in_vocab(id)) continue;
-    const double penalized = Penalized(logits[id], params, history.Find(id));
-    adjusted_[id] = RoundAdjusted(penalized + addend);
+    const double penalized = Penalized(logits[id], penalties, history.Find(id));
+    adjusted_[id] = RoundAdjustedLogit(penalized + addend);
   }
   for (int32_t id : banned) {
     if (in_vocab(id)) adjusted_[id] = -std::numeric_limits<float>::infinity();

@@ -15,8 +15,6 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-bool IsInvalid(float x) { return std::isnan(x) || x == kInfinity; }
-
 // A float threshold that no x with double(x) >= bound falls to: CollectAbove's quick test.
 float JustBelow(double bound) {
   const double lower = bound - std::abs(bound) * 1e-6 - 1e-30;
@@ -33,10 +31,7 @@ constexpr int64_t kBlock = 256;
 // e: [n], n <= kBlock, differences to the best; becomes masses.
 void ToMasses(std::span<double> e, uint64_t* masses) {
   ExpNonPositive(e);
-  // Adding 2^52 leaves the rounded integer in the low mantissa bits.
-  for (size_t i = 0; i < e.size(); ++i) {
-    masses[i] = std::bit_cast<uint64_t>(e[i] * 0x1p51 + 0x1p52) & 0xfffffffffffffu;
-  }
+  for (size_t i = 0; i < e.size(); ++i) masses[i] = MassOfExp(e[i]);
 }
 
 }  // namespace
@@ -45,7 +40,7 @@ LogitScan ScanLogits(const float* x, int64_t n) {
   LogitScan scan;
   float threshold = -kInfinity;
   ForEachAbove(x, n, threshold, [&](int64_t i) {
-    if (IsInvalid(x[i])) {
+    if (IsInvalidLogit(x[i])) {
       scan.invalid = true;
       return;
     }
@@ -74,7 +69,7 @@ bool CollectTopK(const float* x, int64_t n, int64_t k, std::vector<CandidateKey>
   };
   bool invalid = false;
   ForEachAbove(x, n, threshold, [&](int64_t i) {
-    if (IsInvalid(x[i])) {
+    if (IsInvalidLogit(x[i])) {
       invalid = true;
       return;
     }
@@ -91,7 +86,7 @@ void CollectAbove(const float* x, int64_t n, double inverse_t, float max, double
   const double best = max * inverse_t;
   const float threshold = JustBelow((best + floor) / inverse_t);
   ForEachAbove(x, n, threshold, [&](int64_t i) {
-    if (!IsInvalid(x[i]) && x[i] * inverse_t - best >= floor) {
+    if (!IsInvalidLogit(x[i]) && x[i] * inverse_t - best >= floor) {
       out->push_back(MakeCandidate(x[i], static_cast<int32_t>(i)));
     }
   });
@@ -163,8 +158,8 @@ void TopPFilter::Keep(double top_p, double inverse_t, std::vector<CandidateKey>*
 }
 
 bool TopPFilter::Select(double top_p, Mass total, std::vector<CandidateKey>* candidates) {
-  const Mass wanted = static_cast<uint64_t>(std::ceil(top_p * 0x1p53)) * total;
-  auto reached = [&](Mass sum) { return (sum << 53) >= wanted; };
+  const Mass wanted = WantedMass(top_p, total);
+  auto reached = [&](Mass sum) { return MassReached(sum, wanted); };
   if (!reached(Sum())) return false;
 
   const double steps_per_unit = longest_ > 0 ? (kSteps - 1) / longest_ : 0;

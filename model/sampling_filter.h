@@ -12,31 +12,13 @@
 // Pure functions of their arguments; NaN and infinities never become candidates.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
+#include "kernels/sampling_inl.h"  // CandidateKey, Mass
+
 namespace lynx {
-
-// A candidate as one number: larger keys stand earlier in the order above.
-using CandidateKey = uint64_t;
-
-inline CandidateKey MakeCandidate(float x, int32_t id) {
-  // Adding +0 makes -0 equal to +0; flipping makes the bits of floats ascend with their values.
-  uint32_t bits = std::bit_cast<uint32_t>(x + 0.0f);
-  bits = (bits & 0x80000000u) ? ~bits : bits | 0x80000000u;
-  return (static_cast<uint64_t>(bits) << 32) | (0xffffffffu - static_cast<uint32_t>(id));
-}
-
-inline float CandidateLogit(CandidateKey key) {
-  const uint32_t bits = static_cast<uint32_t>(key >> 32);
-  return std::bit_cast<float>((bits & 0x80000000u) ? bits & 0x7fffffffu : ~bits);
-}
-
-inline int32_t CandidateId(CandidateKey key) {
-  return static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(key));
-}
 
 struct LogitScan {
   CandidateKey best = 0;    // 0: there is no finite logit
@@ -58,11 +40,6 @@ void CollectAbove(const float* x, int64_t n, double inverse_t, float max, double
 
 // Keeps min_p's candidates.
 void KeepMinP(double min_p, double inverse_t, std::vector<CandidateKey>* candidates);
-
-// Candidates so far below the best one have no mass: top_p never keeps them.
-inline constexpr double kMassFloor = -37.0;  // 2^51 * e^-37 < 0.5
-
-using Mass = unsigned __int128;  // sums of up to 2^23 masses, times 2^53
 
 // The mass of all finite logits of x[n]; `max` is the largest.
 Mass TotalMass(const float* x, int64_t n, double inverse_t, float max);

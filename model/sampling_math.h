@@ -1,18 +1,15 @@
-// Exponential and logarithm in double for sampling: additions, multiplications and divisions only,
-// in a fixed order, so every machine and compiler gives the same bits. (kernels/math_inl.h has the
-// engine's float versions.)
+// Loops over logits for sampling; the arithmetic of one value is kernels/sampling_math_inl.h's.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
+#include "kernels/sampling_math_inl.h"
+
 namespace lynx {
 
-// ln x within 2 ulp, for finite normal x > 0.
-double LogPositive(double x);
-
-// x[i] = e^x[i] within 2 ulp, for x[i] <= 0. Below -708, and for NaN, 0. The result does not depend
-// on a value's place in the span.
+// x[i] = ExpNonPositive(x[i]), several at a time. The result does not depend on a value's place in
+// the span.
 void ExpNonPositive(std::span<double> x);
 
 // Calls f(i) in ascending order for each i with x[i] > threshold or x[i] NaN. f may raise the

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/sampling_inl.h"
 #include "runtime/status.h"
 
 namespace lynx {
@@ -43,17 +44,14 @@ struct SamplingParams {
   // Of this choice (DeriveSeed).
   uint64_t seed = 0;
 
-  static constexpr double kGreedyTemperature = 1e-5;
   bool greedy() const { return temperature < kGreedyTemperature; }
-  bool penalizes() const {
-    return repetition_penalty != 1.0 || presence_penalty != 0.0 || frequency_penalty != 0.0;
+  LogitPenalties penalties() const {
+    return {repetition_penalty, presence_penalty, frequency_penalty};
   }
+  bool penalizes() const { return penalties().any(); }
 
   // INVALID_ARGUMENT that names the field. Params from outside must pass before they are used.
   absl::Status Validate(int64_t vocab) const;
 };
-
-// Vocabularies that the arithmetic of top_p has room for.
-inline constexpr int64_t kMaxSamplingVocab = int64_t{1} << 23;
 
 }  // namespace lynx
