@@ -8,6 +8,7 @@
 #include "cli/http_probe.h"
 #include "cli/supervisor.h"
 #include "cli/up_plan.h"
+#include "model/device.h"
 #include "model/loader.h"
 #include "proto/role_options.h"
 
@@ -17,7 +18,6 @@ namespace {
 constexpr Nanos kProbeTimeout = std::chrono::milliseconds(500);
 
 struct Arguments {
-  std::string device = "cpu";
   std::string file;
   std::vector<std::string> flags;
 };
@@ -30,14 +30,12 @@ absl::StatusOr<std::string> ProgramFolder() {
 }
 
 absl::Status Run(const Arguments& a) {
-  if (a.device != "cpu") {
-    return absl::UnimplementedError(
-        absl::StrCat("--device ", a.device, ": this build computes on the CPU only"));
-  }
   ASSIGN_OR_RETURN(const LoadedConfig loaded, LoadCommandConfig(a.file, a.flags));
   if (loaded.config.model.empty()) {
     return absl::InvalidArgumentError("no model: name a GGUF file or a folder with --model");
   }
+  RETURN_IF_ERROR(CheckDevice(loaded.config.prefill.device));
+  RETURN_IF_ERROR(CheckDevice(loaded.config.decode.device));
   ASSIGN_OR_RETURN(const ModelMetadata model, LoadModelMetadata(loaded.config.model));
   ASSIGN_OR_RETURN(const std::string folder, ProgramFolder());
   ASSIGN_OR_RETURN(const UpPlan plan, MakeUpPlan(loaded, a.file, a.flags, folder));
@@ -61,6 +59,7 @@ void AddUpCommand(CLI::App& app, CommandRun* run) {
       "of the configuration can be given as --section.key=value.");
   struct Flags {
     std::string model;
+    std::string device;
     int64_t port = 0;
     int64_t threads = 0;
   };
@@ -71,15 +70,19 @@ void AddUpCommand(CLI::App& app, CommandRun* run) {
                           ->check(CLI::Range(0, 65535));
   CLI::Option* threads = command->add_option("--threads", flags->threads, "Of each engine")
                              ->check(CLI::Range(0, 1024));
-  command->add_option("--device", a->device, "cpu, cuda or emulated")
-      ->check(CLI::IsMember({"cpu", "cuda", "emulated"}))
-      ->capture_default_str();
+  CLI::Option* device =
+      command->add_option("--device", flags->device, "Of both engines: cpu, cuda or emulated")
+          ->check(CLI::IsMember({"cpu", "cuda", "emulated"}));
   command->add_option("--config", a->file, "Configuration file (JSON)");
   command->allow_extras();
   command->callback([=] {
     a->flags = command->remaining();
     if (*model) a->flags.push_back(absl::StrCat("--model=", flags->model));
     if (*port) a->flags.push_back(absl::StrCat("--gateway.port=", flags->port));
+    if (*device) {
+      a->flags.push_back(absl::StrCat("--prefill.device=", flags->device));
+      a->flags.push_back(absl::StrCat("--decode.device=", flags->device));
+    }
     if (*threads) {
       a->flags.push_back(absl::StrCat("--prefill.threads=", flags->threads));
       a->flags.push_back(absl::StrCat("--decode.threads=", flags->threads));

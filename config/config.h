@@ -82,6 +82,10 @@ struct PrefillConfig {
   // The host that decode servers open data connections to. Empty: the one they called.
   std::string data_host;
 
+  // Where prompts are computed: cpu, cuda (a GPU), emulated (the GPU path on the CPU, for tests).
+  std::string device = "cpu";
+  int64_t gpu = 0;  // which one, as CUDA numbers them
+
   int64_t threads = 0;  // 0: one for each core that the process may use
 
   // Prompt tokens in one pass. Larger: faster prompts; smaller: the first Anchors leave sooner and
@@ -99,6 +103,10 @@ struct PrefillConfig {
 struct DecodeConfig {
   std::string listen_address = "127.0.0.1";
   int64_t port = 8201;  // control plane (gRPC); 0: any free one
+
+  // Where tokens are computed; prefill servers of the same kind are needed beside it.
+  std::string device = "cpu";
+  int64_t gpu = 0;
 
   int64_t threads = 0;  // 0: one for each core that the process may use
 
@@ -187,6 +195,9 @@ struct KvConfig {
   // The role's memory for KV. A request that needs more than all of it is refused; one that does
   // not fit now waits.
   KvMemory memory_mib;
+
+  // Of a role on a GPU: pinned host memory that KV is sent from and lands in, beside its pages.
+  KvMemory staging_mib;
 };
 
 struct SpeculationConfig {

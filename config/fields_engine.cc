@@ -4,6 +4,11 @@ namespace lynx {
 
 namespace {
 
+constexpr int64_t kMaxGpu = 1023;
+constexpr char kDeviceHelp[] =
+    "Where it computes. cuda: a GPU; emulated: the GPU path on the CPU, for tests (each needs a "
+    "build of its own). Prefill and decode servers that work together compute on the same.";
+constexpr char kGpuHelp[] = "Which GPU, as CUDA numbers them.";
 constexpr char kThreadsHelp[] = "0: one for each core that the process may use.";
 constexpr char kQueueHelp[] =
     "Requests that are not finished; further ones go to another server. Longer queues: fewer "
@@ -26,6 +31,8 @@ void AddPrefillFields(PrefillConfig& c, FieldList& list) {
   list.Int("prefill.data_port", &c.data_port, 0, kMaxPort, "KV streams. 0: any free one.");
   list.Text("prefill.data_host", &c.data_host,
             "The host that decode servers open data connections to. Empty: the one they called.");
+  list.Choice("prefill.device", &c.device, {"cpu", "cuda", "emulated"}, kDeviceHelp);
+  list.Int("prefill.gpu", &c.gpu, 0, kMaxGpu, kGpuHelp);
   list.Int("prefill.threads", &c.threads, 0, kMaxThreads, kThreadsHelp);
   list.Int("prefill.chunk_tokens", &c.chunk_tokens, 1, 65536,
            "Prompt tokens in one pass. Larger: faster prompts; smaller: the first Anchors leave "
@@ -42,6 +49,8 @@ void AddDecodeFields(DecodeConfig& c, FieldList& list) {
   list.Text("decode.listen_address", &c.listen_address,
             "Of the control plane, plain TCP: on a trusted network only.");
   list.Int("decode.port", &c.port, 0, kMaxPort, "Control plane (gRPC). 0: any free one.");
+  list.Choice("decode.device", &c.device, {"cpu", "cuda", "emulated"}, kDeviceHelp);
+  list.Int("decode.gpu", &c.gpu, 0, kMaxGpu, kGpuHelp);
   list.Int("decode.threads", &c.threads, 0, kMaxThreads, kThreadsHelp);
   list.Int("decode.max_batch_rows", &c.max_batch_rows, 1, 65536,
            "Query rows in one pass over all requests. More: higher throughput; fewer: each token "

@@ -38,7 +38,7 @@ class ServerImpl final : public Server {
   void StartEngine();
 
   const ServerOptions options_;
-  const ServedModel served_;
+  ServedModel served_;
   RequestOutboxes outboxes_;
   Receiver receiver_;
   EngineServer<Engine, Service> core_;
@@ -61,7 +61,7 @@ absl::Status ServerImpl::StartPeers() {
 void ServerImpl::StartEngine() {
   core_.StartEngine([this](ThreadPool& pool) {
     auto engine = std::make_unique<Engine>(options_.engine, served_.model.config,
-                                           served_.NewBackend(pool), core_.clock(), receiver_,
+                                           served_.TakeBackend(pool), core_.clock(), receiver_,
                                            *peers_, outboxes_, [this] { core_.Wake(); });
     peers_->Bind(engine.get());
     return engine;

@@ -26,6 +26,12 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   engine.restore_pages_per_step = decode.restore_pages_per_step;
   options.model = config.model;
   options.threads = ResolveThreads(decode.threads);
+  options.device = {.name = decode.device,
+                    .gpu = static_cast<int>(decode.gpu),
+                    .kv_bytes = engine.kv_budget_bytes,
+                    .wire_bytes = static_cast<size_t>(config.kv.staging_mib.decode) << 20,
+                    .rows_max = engine.rows_max};
+  engine.staging_bytes = options.device.wire_bytes;
   options.tcp = MakeTcpOptions(config.transfer);
   options.sessions_max = static_cast<size_t>(config.transfer.max_sessions);
   options.listen_host = decode.listen_address;

@@ -22,9 +22,9 @@ namespace {
 constexpr size_t kInlineBodyBytesMax = 8 * 1024;
 
 std::string Fingerprint(const v1::Identity& identity) {
-  const std::string text =
-      absl::StrCat(identity.weights_hash(), "\n", identity.code_version(), "\n", identity.backend(),
-                   "\n", identity.architecture(), "\n", identity.kv_target());
+  const std::string text = absl::StrCat(identity.weights_hash(), "\n", identity.code_version(),
+                                        "\n", identity.backend(), "\n", identity.architecture(),
+                                        "\n", identity.kv_target(), "\n", identity.arithmetic());
   return absl::StrCat("fp_", absl::Hex(XXH64(text.data(), text.size(), 0), absl::kZeroPad16));
 }
 

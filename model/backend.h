@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "model/kv_ops.h"
 #include "model/kv_pool.h"
@@ -19,6 +20,9 @@ class Backend {
   // A pass may hold up to `rows_max` rows.
   virtual std::unique_ptr<Transformer> NewTransformer(int64_t rows_max) = 0;
   virtual KvOps& kv_ops() = 0;
+
+  // What its bits depend on besides model and code; empty on the CPU.
+  virtual std::string arithmetic() const = 0;
 
   // Where KV pages lie.
   virtual KvAllocator& page_memory() = 0;

@@ -24,6 +24,7 @@ class CpuBackend final : public Backend {
     return std::make_unique<CpuTransformer>(config_, weights_, kernels_, pool_, rows_max);
   }
   KvOps& kv_ops() override { return kv_ops_; }
+  std::string arithmetic() const override { return {}; }
   KvAllocator& page_memory() override { return HostKvMemory(); }
   KvAllocator* wire_memory() override { return nullptr; }
 

@@ -38,7 +38,7 @@ class ServerImpl final : public Server {
   void StartEngine();
 
   const ServerOptions options_;
-  const ServedModel served_;
+  ServedModel served_;
   RunOutboxes outboxes_;
   Sender sender_;
   EngineServer<Engine, Service> core_;
@@ -47,8 +47,9 @@ class ServerImpl final : public Server {
 
 void ServerImpl::StartEngine() {
   core_.StartEngine([this](ThreadPool& pool) {
-    return std::make_unique<Engine>(options_.engine, served_.model.config, served_.NewBackend(pool),
-                                    core_.clock(), sender_, outboxes_, [this] { core_.Wake(); });
+    return std::make_unique<Engine>(options_.engine, served_.model.config,
+                                    served_.TakeBackend(pool), core_.clock(), sender_, outboxes_,
+                                    [this] { core_.Wake(); });
   });
 }
 

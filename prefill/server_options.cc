@@ -35,6 +35,12 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   ASSIGN_OR_RETURN(options.engine.target, ParseKvTarget(config.kv.target));
   options.model = config.model;
   options.threads = ResolveThreads(prefill.threads);
+  options.device = {.name = prefill.device,
+                    .gpu = static_cast<int>(prefill.gpu),
+                    .kv_bytes = static_cast<size_t>(config.kv.memory_mib.prefill) << 20,
+                    .wire_bytes = static_cast<size_t>(config.kv.staging_mib.prefill) << 20,
+                    .rows_max = prefill.chunk_tokens};
+  options.engine.staging_bytes = options.device.wire_bytes;
   options.engine.chunk_tokens = prefill.chunk_tokens;
   options.engine.kv_budget_bytes = static_cast<size_t>(config.kv.memory_mib.prefill) << 20;
   options.engine.queue_limit = static_cast<size_t>(prefill.queue_limit);

@@ -11,18 +11,28 @@ absl::StatusOr<ServedModel> LoadServedModel(const EngineServerOptions& options, 
   const Kernels* kernels = SelectKernels();
   if (kernels == nullptr) return absl::InternalError("no kernel tier passes its self-test");
   ASSIGN_OR_RETURN(LoadedModel model, LoadModel(options.model, options.threads));
+  std::unique_ptr<Backend> gpu;
+  if (options.device.name != kCpuDevice) {
+    ASSIGN_OR_RETURN(gpu, OpenGpu(options.device, model.config, model.weights));
+    const WeightsHash hash = model.weights.hash;
+    model.weights = {};  // the host's copy
+    model.weights.hash = hash;
+  }
   v1::ServerInfo info;
-  *info.mutable_identity() = MakeIdentity(model.config, model.weights.hash, target);
+  *info.mutable_identity() =
+      MakeIdentity(model.config, model.weights.hash, target, options.device.name,
+                   gpu != nullptr ? gpu->arithmetic() : std::string());
   info.set_role(role);
   info.set_incarnation(RandomIncarnation());
   info.set_model_name(model.config.name);
   info.set_max_context(max_context > 0 ? max_context : model.config.max_context);
-  spdlog::info("model_loaded model={} kernels={} threads={} identity={}", options.model,
-               kernels->name, options.threads, ToString(info.identity()));
-  return ServedModel{std::move(model), *kernels, std::move(info)};
+  spdlog::info("model_loaded model={} device={} kernels={} threads={} identity={}", options.model,
+               options.device.name, kernels->name, options.threads, ToString(info.identity()));
+  return ServedModel{std::move(model), *kernels, std::move(info), std::move(gpu)};
 }
 
-std::unique_ptr<Backend> ServedModel::NewBackend(ThreadPool& pool) const {
+std::unique_ptr<Backend> ServedModel::TakeBackend(ThreadPool& pool) {
+  if (gpu != nullptr) return std::move(gpu);
   return std::make_unique<CpuBackend>(model.config, model.weights, kernels, pool);
 }
 

@@ -12,6 +12,7 @@
 
 #include "kernels/ops.h"
 #include "model/backend.h"
+#include "model/device.h"
 #include "model/kv_sequence.h"
 #include "model/loader.h"
 #include "proto/grpc_host.h"
@@ -25,6 +26,7 @@ namespace lynx {
 struct EngineServerOptions {
   std::string model;  // a GGUF file or a Hugging Face folder
   int threads = 1;
+  DeviceOptions device;
   std::string listen_host = "127.0.0.1";
   int64_t port = 0;  // of the control plane; 0: any
   // A step of the engine that takes longer makes the server's health NOT_SERVING until it ends.
@@ -36,9 +38,10 @@ struct ServedModel {
   LoadedModel model;
   const Kernels& kernels;
   v1::ServerInfo info;
+  std::unique_ptr<Backend> gpu{};  // null: the CPU computes. The model's weights are with it.
 
-  // For an engine; outlived by this. Thread: the pool's owner.
-  std::unique_ptr<Backend> NewBackend(ThreadPool& pool) const;
+  // For the one engine; outlived by this. Thread: the pool's owner.
+  std::unique_ptr<Backend> TakeBackend(ThreadPool& pool);
 };
 
 // Takes seconds. max_context 0: the model's. Errors name the model.

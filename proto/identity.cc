@@ -11,24 +11,27 @@ namespace {
 
 using Field = std::pair<const char*, const std::string& (v1::Identity::*)() const>;
 
-constexpr std::array<Field, 5> kFields{{{"weights_hash", &v1::Identity::weights_hash},
+constexpr std::array<Field, 6> kFields{{{"weights_hash", &v1::Identity::weights_hash},
                                         {"code_version", &v1::Identity::code_version},
                                         {"backend", &v1::Identity::backend},
                                         {"architecture", &v1::Identity::architecture},
-                                        {"kv_target", &v1::Identity::kv_target}}};
+                                        {"kv_target", &v1::Identity::kv_target},
+                                        {"arithmetic", &v1::Identity::arithmetic}}};
 
 // A peer's field may hold anything of any length; messages stay readable and short.
 constexpr size_t kFieldCharsMax = 64;
 
 }  // namespace
 
-v1::Identity MakeIdentity(const ModelConfig& config, const WeightsHash& weights, KvTarget target) {
+v1::Identity MakeIdentity(const ModelConfig& config, const WeightsHash& weights, KvTarget target,
+                          std::string_view backend, std::string_view arithmetic) {
   v1::Identity identity;
   identity.set_weights_hash(weights.ToHex());
   identity.set_code_version(kArithmeticVersion);
-  identity.set_backend("cpu");
+  identity.set_backend(std::string(backend));
   identity.set_architecture(std::string(ArchitectureName(config.architecture)));
   identity.set_kv_target(std::string(KvTargetName(target)));
+  identity.set_arithmetic(std::string(arithmetic));
   return identity;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "model/kv_format.h"
 #include "model/model_config.h"
@@ -15,9 +16,12 @@ namespace lynx {
 // tiers are not part of it, because they give the same bits.
 inline constexpr char kArithmeticVersion[] = "2";
 
-v1::Identity MakeIdentity(const ModelConfig& config, const WeightsHash& weights, KvTarget target);
+// `backend` is the device's name; `arithmetic` what its bits depend on beside that, empty for a
+// CPU.
+v1::Identity MakeIdentity(const ModelConfig& config, const WeightsHash& weights, KvTarget target,
+                          std::string_view backend, std::string_view arithmetic);
 
-// "{weights_hash=... code_version=... backend=... architecture=... kv_target=...}"
+// "{weights_hash=... code_version=... backend=... architecture=... kv_target=... arithmetic=...}"
 std::string ToString(const v1::Identity& identity);
 
 // FAILED_PRECONDITION that names the fields that differ and both identities.

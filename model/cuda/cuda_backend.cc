@@ -51,7 +51,7 @@ absl::Status CheckMemory(const ModelConfig& config, const CudaBackendOptions& op
                    " MiB free, and ", needed / kMegabyte, " MiB are needed: ", weights / kMegabyte,
                    " for the weights, ", passes / kMegabyte, " for a pass of ", options.rows_max,
                    " rows, ", options.kv_bytes / kMegabyte,
-                   " for KV pages (lower this with kv.budget_mb, or free the GPU)"));
+                   " for KV pages (lower this with kv.memory_mib, or free the GPU)"));
 }
 
 }  // namespace
@@ -61,21 +61,22 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
   RETURN_IF_ERROR(CheckModel(config));
   ASSIGN_OR_RETURN(const cudaDeviceProp properties, OpenDevice(options.device));
   RETURN_IF_ERROR(CheckMemory(config, options));
-  std::unique_ptr<CudaBackend> backend(new CudaBackend(config));
+  std::unique_ptr<CudaBackend> backend(new CudaBackend(config, options.device));
   ASSIGN_OR_RETURN(backend->stream_, NewStream());
   ASSIGN_OR_RETURN(backend->weights_,
                    DeviceWeights::Upload(config, weights, options.linear, backend->stream_.get()));
   ASSIGN_OR_RETURN(backend->pages_, Arena::Create(MemoryKind::kDevice, options.kv_bytes));
   ASSIGN_OR_RETURN(backend->wire_, Arena::Create(MemoryKind::kPinned, options.wire_bytes));
   backend->kv_ops_ = std::make_unique<CudaKvOps>(backend->stream_.get());
-  backend->identity_ =
+  backend->arithmetic_ =
       absl::StrCat("sm_", properties.major, properties.minor, " ", backend->weights_->Identity());
   spdlog::info("event=gpu_opened device={} name=\"{}\" arithmetic=\"{}\"", options.device,
-               properties.name, backend->identity_);
+               properties.name, backend->arithmetic_);
   return backend;
 }
 
 std::unique_ptr<Transformer> CudaBackend::NewTransformer(int64_t rows_max) {
+  Must(cudaSetDevice(device_), "cannot use the GPU");  // on the engine's thread
   auto transformer = CudaTransformer::Create(config_, *weights_, stream_.get(), rows_max);
   Must(transformer.status());
   return *std::move(transformer);

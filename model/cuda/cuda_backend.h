@@ -34,23 +34,21 @@ class CudaBackend final : public Backend {
 
   std::unique_ptr<Transformer> NewTransformer(int64_t rows_max) override;
   KvOps& kv_ops() override { return *kv_ops_; }
+  std::string arithmetic() const override { return arithmetic_; }
   KvAllocator& page_memory() override { return *pages_; }
   KvAllocator* wire_memory() override { return wire_.get(); }
 
-  // What equal bits depend on besides model and code: the device's architecture and the algorithms
-  // of products.
-  const std::string& identity() const { return identity_; }
-
  private:
-  explicit CudaBackend(const ModelConfig& config) : config_(config) {}
+  CudaBackend(const ModelConfig& config, int device) : config_(config), device_(device) {}
 
   const ModelConfig& config_;
+  const int device_;
   UniqueStream stream_;
   std::unique_ptr<DeviceWeights> weights_;
   std::unique_ptr<Arena> pages_;
   std::unique_ptr<Arena> wire_;
   std::unique_ptr<CudaKvOps> kv_ops_;
-  std::string identity_;
+  std::string arithmetic_;
 };
 
 }  // namespace lynx::cuda

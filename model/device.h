@@ -1,0 +1,36 @@
+// The devices besides the CPU that this build can compute on. The build decides: a GPU, the GPU
+// path emulated, or none.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "model/backend.h"
+#include "model/model_config.h"
+#include "model/weights.h"
+#include "runtime/status.h"
+
+namespace lynx {
+
+inline constexpr char kCpuDevice[] = "cpu";
+
+struct DeviceOptions {
+  std::string name = kCpuDevice;        // or "cuda", "emulated"
+  int gpu = 0;                          // as CUDA numbers them
+  size_t kv_bytes = size_t{1} << 30;    // for KV pages, on the device
+  size_t wire_bytes = size_t{1} << 30;  // pinned host memory for what is sent and received
+  int64_t rows_max = 512;               // of the passes that will be asked for
+};
+
+// OK: the CPU, or a device that this build has. FAILED_PRECONDITION names the build that has it.
+absl::Status CheckDevice(const std::string& name);
+
+// Opens a device that is not the CPU, and copies the weights to it: seconds. `config` outlives the
+// backend; `weights` do not have to. FAILED_PRECONDITION: CheckDevice's, no driver, no such GPU;
+// RESOURCE_EXHAUSTED: too little memory; INVALID_ARGUMENT: a model that it does not run.
+absl::StatusOr<std::unique_ptr<Backend>> OpenGpu(const DeviceOptions& options,
+                                                 const ModelConfig& config, const Weights& weights);
+
+}  // namespace lynx
