@@ -266,6 +266,7 @@ def write_gguf(path, arch, tensors, tokens, merges):
         (f"{arch}.attention.head_count", U32, Q_HEADS), (f"{arch}.attention.head_count_kv", U32, KV_HEADS),
         (f"{arch}.attention.layer_norm_rms_epsilon", F32, EPS), (f"{arch}.rope.freq_base", F32, 10000.0),
         (f"{arch}.rope.dimension_count", U32, HEAD_DIM),
+        *([] if Q_HEADS * HEAD_DIM == HIDDEN else [(f"{arch}.attention.key_length", U32, HEAD_DIM)]),
         ("tokenizer.ggml.model", STRING, "gpt2"),
         ("tokenizer.ggml.pre", STRING, "smollm" if arch == "llama" else "qwen2"),
         ("tokenizer.ggml.tokens", STRING, tokens),
