@@ -122,7 +122,8 @@ absl::StatusOr<LinearPlan> LinearPlans::Choose(const LinearWeight& weight,
   LinearPlan plan;
   ASSIGN_OR_RETURN(plan.decode, Pin(LinearPhase::kDecode, weight, stream));
   ASSIGN_OR_RETURN(plan.prefill, Pin(LinearPhase::kPrefill, weight, stream));
-  if (plan.decode == nullptr || plan.prefill == nullptr) RETURN_IF_ERROR(CheckOwn(weight, stream));
+  const bool own = plan.decode == nullptr || plan.prefill == nullptr;
+  if (own && policy_.check) RETURN_IF_ERROR(CheckOwn(weight, stream));
   spdlog::info("linear n={} k={} decode={} prefill={}", weight.n, weight.k, NameOf(plan.decode),
                NameOf(plan.prefill));
   return plan;
@@ -138,8 +139,10 @@ absl::StatusOr<LinearPlans::Pinned> LinearPlans::Pin(LinearPhase phase, const Li
                        *cublaslt_, {.n = weight.n, .k = weight.k, .bias = weight.bias != nullptr},
                        decode ? policy_.decode_rows : policy_.prefill_rows));
   for (CublasLtGemm& suggestion : suggestions) {
-    const absl::Status status =
-        CheckPinned(suggestion, phase, policy_.prefill_rows, weight, stream);
+    absl::Status status;
+    if (policy_.check) {
+      status = CheckPinned(suggestion, phase, policy_.prefill_rows, weight, stream);
+    }
     if (status.ok()) return std::make_unique<const CublasLtGemm>(std::move(suggestion));
     if (!IsRefusal(status)) return status;
     spdlog::warn("linear algorithm={} refused: {}", suggestion.id(), status.ToString());

@@ -30,6 +30,8 @@ struct LinearPolicy {
   int64_t decode_rows = 16;    // what cuBLASLt ranks its algorithms for
   int64_t prefill_rows = 512;  // a full chunk: for ranking, and the most that the check computes
   size_t workspace_bytes = size_t{32} << 20;  // of cuBLASLt, on the device
+  // Off: the first suggestion is taken unchecked. For tests, which make many backends.
+  bool check = true;
 };
 
 struct LinearShape {

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # `lynx up` as its users meet it: requests, a prefill process that dies in the middle of one, the end.
-# usage: up_test.sh LYNX_PROGRAM MODEL
+# usage: up_test.sh LYNX_PROGRAM MODEL [OPTION OF LYNX UP...]
 set -euo pipefail
 lynx=$1
 model=$2
+options=(--threads 1 "${@:3}")
 work=$(mktemp -d)
 up_pid=
 
@@ -56,7 +57,7 @@ expect() {
 }
 
 # A slow link, so that a long prompt's KV is on its way for many seconds.
-"$lynx" up --model "$model" --port 0 --threads 1 --transfer.link_rate_mbit=0.1 >"$work/out" 2>"$work/err" &
+"$lynx" up --model "$model" --port 0 "${options[@]}" --transfer.link_rate_mbit=0.1 >"$work/out" 2>"$work/err" &
 up_pid=$!
 ready() { grep -q '^lynx is ready: ' "$work/out" || ! kill -0 "$up_pid" 2>/dev/null; }
 until_true 60 ready || fail "not ready"
@@ -107,7 +108,7 @@ wait "$up_pid" || fail "exit code $?"
 for pid in "${pids[@]}"; do gone "$pid" || fail "process $pid is left"; done
 
 # Killed itself, it leaves nobody either.
-"$lynx" up --model "$model" --port 0 --threads 1 >"$work/out" 2>"$work/err" &
+"$lynx" up --model "$model" --port 0 "${options[@]}" >"$work/out" 2>"$work/err" &
 up_pid=$!
 until_true 60 ready || fail "not ready the second time"
 pids=("$(child lynx-gateway)" "$(child lynx-decode)" "$(child lynx-prefill)")
