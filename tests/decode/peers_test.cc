@@ -5,6 +5,7 @@
 
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/time/clock.h"
+#include "model/cpu_backend.h"
 #include "model/loader.h"
 #include "runtime/wakeup.h"
 #include "transfer/sender.h"
@@ -110,8 +111,9 @@ struct World {
         client(*TcpClient::Start(ClientData(), &receiver)),
         peers(
             options, [this](const std::string&) { return fake; }, *client, clock),
-        engine(EngineOptions{}, model.config, model.weights, *SelectKernels(), pool, clock,
-               receiver, peers, sink, [] {}) {
+        engine(EngineOptions{}, model.config,
+               std::make_unique<CpuBackend>(model.config, model.weights, *SelectKernels(), pool),
+               clock, receiver, peers, sink, [] {}) {
     peers.Bind(&engine);
   }
   ~World() {
