@@ -50,6 +50,9 @@ class TimedSink final : public FrameSink {
     if (ClassOf(header.kind) == BlockClass::kAnchor) anchor_began_ns_ = NowNs();
     return sink_.Begin(session, header);
   }
+  std::unique_ptr<Landing> BeginOnDevice(SessionId session, const FrameHeader& header) override {
+    return sink_.BeginOnDevice(session, header);
+  }
   void OnBadHeader(SessionId session) override { sink_.OnBadHeader(session); }
   void OnSession(const SessionEvent& event) override { sink_.OnSession(event); }
 

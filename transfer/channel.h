@@ -1,5 +1,6 @@
 // A channel moves frames from a FrameSource (Sender) to a FrameSink (Receiver), possibly in another
-// process. tcp_server and tcp_client are the two ends of one kind, sim_link both ends of another.
+// process. tcp_server and tcp_client are the two ends of one kind, nccl_server and nccl_client of
+// another, sim_link both ends of a third.
 // Channels know connections, framing and checksums; sources and sinks know transfers and memory.
 #pragma once
 
@@ -65,6 +66,10 @@ class FrameSink {
   virtual ~FrameSink() = default;
   // Never null: a frame that is not wanted gets a landing that drains it.
   virtual std::unique_ptr<Landing> Begin(SessionId session, const FrameHeader& header) = 0;
+  // As Begin, for a channel that writes device memory without passing the CPU: the channel vouches
+  // for the bytes, nothing is hashed. Prepare names one entry for each block; a drained one has a
+  // null base, and the channel a place of its own for it.
+  virtual std::unique_ptr<Landing> BeginOnDevice(SessionId session, const FrameHeader& header) = 0;
   // A header that broke a rule or came damaged; the channel closes the session.
   virtual void OnBadHeader(SessionId session) = 0;
   virtual void OnSession(const SessionEvent& event) = 0;

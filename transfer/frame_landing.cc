@@ -10,14 +10,15 @@ constexpr size_t kScratchBytes = 64 << 10;
 
 }  // namespace
 
-Receiver::FrameLanding::FrameLanding(Receiver* receiver, const FrameHeader& header,
+Receiver::FrameLanding::FrameLanding(Receiver* receiver, const FrameHeader& header, Place place,
                                      std::shared_ptr<Transfer> transfer, std::vector<Piece> pieces)
     : receiver_(receiver),
       header_(header),
+      place_(place),
       transfer_(std::move(transfer)),
       pieces_(std::move(pieces)),
       diverted_(transfer_ == nullptr) {
-  if (transfer_ != nullptr) hasher_.emplace();
+  if (transfer_ != nullptr && place_ == Place::kHost) hasher_.emplace();
 }
 
 Receiver::FrameLanding::~FrameLanding() {
@@ -48,6 +49,18 @@ size_t Receiver::FrameLanding::FillFrom(std::span<iovec> iov) {
   return n;
 }
 
+size_t Receiver::FrameLanding::FillOnDevice(std::span<iovec> iov) const {
+  const uint64_t block_bytes = header_.block_bytes();
+  size_t n = 0;
+  for (uint64_t at = offset_; n < iov.size() && at < header_.payload_bytes; ++n) {
+    const uint64_t in_block = at % block_bytes;
+    std::byte* memory = diverted_ ? nullptr : pieces_[at / block_bytes].memory;
+    iov[n] = {memory == nullptr ? nullptr : memory + in_block, block_bytes - in_block};
+    at += iov[n].iov_len;
+  }
+  return n;
+}
+
 size_t Receiver::FrameLanding::Prepare(std::span<iovec> iov) {
   LYNX_CHECK(!writing_);
   if (remaining() == 0) return 0;
@@ -60,7 +73,7 @@ size_t Receiver::FrameLanding::Prepare(std::span<iovec> iov) {
       ++transfer_->writers;
     }
   }
-  size_t n = FillFrom(iov);
+  size_t n = place_ == Place::kHost ? FillFrom(iov) : FillOnDevice(iov);
   prepared_.assign(iov.begin(), iov.begin() + n);
   return n;
 }
@@ -76,7 +89,7 @@ void Receiver::FrameLanding::Hash(size_t bytes) {
 void Receiver::FrameLanding::Commit(size_t bytes) {
   LYNX_CHECK(bytes <= remaining());
   // Before the memory may be handed to someone else.
-  if (!diverted_) Hash(bytes);
+  if (!diverted_ && hasher_) Hash(bytes);
   offset_ += bytes;
   prepared_.clear();
   if (!writing_) return;
@@ -100,7 +113,7 @@ void Receiver::FrameLanding::Settle(BlockState to) {
 
 void Receiver::FrameLanding::Finish() {
   LYNX_CHECK(remaining() == 0 && !finished_);
-  const bool intact = !diverted_ && hasher_->Digest() == header_.payload_checksum;
+  const bool intact = !diverted_ && (!hasher_ || hasher_->Digest() == header_.payload_checksum);
   bool wake = false;
   {
     absl::MutexLock lock(&receiver_->mu_);

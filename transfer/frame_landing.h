@@ -36,8 +36,8 @@ class Receiver::FrameLanding final : public Landing {
   };
 
   // `transfer` null: the frame is drained.
-  FrameLanding(Receiver* receiver, const FrameHeader& header, std::shared_ptr<Transfer> transfer,
-               std::vector<Piece> pieces);
+  FrameLanding(Receiver* receiver, const FrameHeader& header, Place place,
+               std::shared_ptr<Transfer> transfer, std::vector<Piece> pieces);
   ~FrameLanding() override;
 
   size_t Prepare(std::span<iovec> iov) override;
@@ -48,15 +48,17 @@ class Receiver::FrameLanding final : public Landing {
  private:
   friend class Receiver;
   size_t FillFrom(std::span<iovec> iov);
+  size_t FillOnDevice(std::span<iovec> iov) const;
   void Hash(size_t bytes);
   // Gives the blocks back to the transfer: `to` is what becomes of them.
   void Settle(BlockState to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(receiver_->mu_);
 
   Receiver* const receiver_;
   const FrameHeader header_;
+  const Place place_;
   const std::shared_ptr<Transfer> transfer_;
-  std::vector<Piece> pieces_;  // empty if drained
-  std::optional<PayloadHasher> hasher_;
+  std::vector<Piece> pieces_;             // empty if drained
+  std::optional<PayloadHasher> hasher_;   // not of what is on the device
   std::unique_ptr<std::byte[]> scratch_;  // where drained bytes go
   std::vector<iovec> prepared_;
   uint64_t offset_ = 0;

@@ -147,8 +147,8 @@ std::shared_ptr<Receiver::Transfer> Receiver::Admit(SessionId session, const Fra
   return it->second;
 }
 
-std::unique_ptr<Receiver::FrameLanding> Receiver::Place(std::shared_ptr<Transfer> transfer,
-                                                        const FrameHeader& header) {
+std::unique_ptr<Receiver::FrameLanding> Receiver::Lay(std::shared_ptr<Transfer> transfer,
+                                                      const FrameHeader& header, Place place) {
   std::vector<FrameLanding::Piece> pieces(header.page_count);
   std::vector<BlockState*> wanted;
   for (uint32_t i = 0; i < header.page_count; ++i) {
@@ -157,7 +157,7 @@ std::unique_ptr<Receiver::FrameLanding> Receiver::Place(std::shared_ptr<Transfer
         slot.variable ? header.block_bytes() <= slot.bytes : header.block_bytes() == slot.bytes;
     if (slot.state == nullptr || !fits) {
       ++stats_.not_granted_frames;
-      return std::make_unique<FrameLanding>(this, header, nullptr,
+      return std::make_unique<FrameLanding>(this, header, place, nullptr,
                                             std::vector<FrameLanding::Piece>());
     }
     if (*slot.state == BlockState::kAbsent) pieces[i] = {slot.memory, slot.state};
@@ -172,15 +172,26 @@ std::unique_ptr<Receiver::FrameLanding> Receiver::Place(std::shared_ptr<Transfer
     any = true;
   }
   if (!any) transfer = nullptr;
-  return std::make_unique<FrameLanding>(this, header, std::move(transfer), std::move(pieces));
+  return std::make_unique<FrameLanding>(this, header, place, std::move(transfer),
+                                        std::move(pieces));
 }
 
 std::unique_ptr<Landing> Receiver::Begin(SessionId session, const FrameHeader& header) {
+  return BeginAt(Place::kHost, session, header);
+}
+
+std::unique_ptr<Landing> Receiver::BeginOnDevice(SessionId session, const FrameHeader& header) {
+  return BeginAt(Place::kDevice, session, header);
+}
+
+std::unique_ptr<Landing> Receiver::BeginAt(Place place, SessionId session,
+                                           const FrameHeader& header) {
   absl::MutexLock lock(&mu_);
   ++stats_.frames;
   std::shared_ptr<Transfer> transfer = Admit(session, header);
-  if (transfer != nullptr) return Place(std::move(transfer), header);
-  return std::make_unique<FrameLanding>(this, header, nullptr, std::vector<FrameLanding::Piece>());
+  if (transfer != nullptr) return Lay(std::move(transfer), header, place);
+  return std::make_unique<FrameLanding>(this, header, place, nullptr,
+                                        std::vector<FrameLanding::Piece>());
 }
 
 // One completion for each run of pages that this frame brought.

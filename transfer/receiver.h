@@ -120,19 +120,22 @@ class Receiver final : public FrameSink {
 
   // FrameSink, for the channels.
   std::unique_ptr<Landing> Begin(SessionId session, const FrameHeader& header) override;
+  std::unique_ptr<Landing> BeginOnDevice(SessionId session, const FrameHeader& header) override;
   void OnBadHeader(SessionId session) override;
   void OnSession(const SessionEvent& event) override;
 
  private:
   struct Transfer;
   class FrameLanding;
+  enum class Place { kHost, kDevice };  // of a frame's payload
 
   absl::StatusOr<Transfer*> Find(const TransferKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The transfer that may take this frame; null (and counted) if none may.
   std::shared_ptr<Transfer> Admit(SessionId session, const FrameHeader& header)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  std::unique_ptr<FrameLanding> Place(std::shared_ptr<Transfer> transfer, const FrameHeader& header)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::unique_ptr<Landing> BeginAt(Place place, SessionId session, const FrameHeader& header);
+  std::unique_ptr<FrameLanding> Lay(std::shared_ptr<Transfer> transfer, const FrameHeader& header,
+                                    Place place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReleaseQuarantine(const TransferKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TellGap(Transfer* transfer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Publish(const FrameLanding& landing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
