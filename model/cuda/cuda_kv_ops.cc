@@ -10,26 +10,14 @@ namespace lynx::cuda {
 
 CudaKvOps::~CudaKvOps() { cudaStreamSynchronize(stream_); }
 
-std::byte* CudaKvOps::ResidualScratch(size_t bytes) {
-  if (residual_scratch_.size() < bytes) {
-    auto buffer = DeviceBuffer<std::byte>::Create(bytes);
-    Must(buffer.status());
-    residual_scratch_ = std::move(*buffer);
-  }
-  return residual_scratch_.data();
-}
-
 void CudaKvOps::Code(KvShape shape, KvSplit split, std::span<CodeJob> jobs) {
   if (jobs.empty()) return;
   const std::span device = scratch_.Take<SplitPageJob>(jobs.size());
   const std::span raw = scratch_.Take<int32_t>(jobs.size());
-  const size_t residual_bytes = ResidualBlockBytes(shape, split);
   for (size_t i = 0; i < jobs.size(); ++i) {
-    std::byte* residual = jobs[i].residual;
-    if (residual == nullptr && residual_bytes > 0) residual = ResidualScratch(residual_bytes);
     device[i] = {.page = jobs[i].page,
                  .anchor = jobs[i].anchor,
-                 .residual = residual,
+                 .residual = jobs[i].residual,
                  .first_token = jobs[i].first_token};
   }
   Must(SplitPages({.shape = shape,
@@ -111,6 +99,7 @@ void CudaKvOps::Restore(KvShape shape, KvSplit split, std::span<RestoreJob> jobs
   const std::span bad = scratch_.Take<int32_t>(jobs.size());
   std::vector<UnpackJob> sinks;
   for (size_t i = 0; i < jobs.size(); ++i) {
+    LYNX_CHECK(jobs[i].tail.data() != jobs[i].page);  // a Tail has a landing of its own
     device[i] = {.anchor = jobs[i].anchor,
                  .residual = jobs[i].residual,
                  .tail = jobs[i].tail.data(),

@@ -11,7 +11,6 @@
 
 #include "model/cuda/pinned_scratch.h"
 #include "model/kv_ops.h"
-#include "runtime/cuda/cuda_buffer.h"
 #include "runtime/cuda/cuda_handles.h"
 
 namespace lynx::cuda {
@@ -40,12 +39,10 @@ class CudaKvOps final : public KvOps {
 
   void EncodeTails(KvShape shape, KvSplit split, std::span<CodeJob> jobs,
                    std::span<const int32_t> raw);
-  std::byte* ResidualScratch(size_t bytes);
   UniqueEvent TakeEvent();
 
   const cudaStream_t stream_;
   PinnedScratch scratch_;
-  DeviceBuffer<std::byte> residual_scratch_;    // of pages whose Residual nobody wants
   std::vector<std::function<void()>> collect_;  // of work behind the last mark
   std::deque<Pending> pending_;                 // oldest first
   std::vector<UniqueEvent> idle_events_;
