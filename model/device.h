@@ -27,9 +27,9 @@ struct DeviceOptions {
 // OK: the CPU, or a device that this build has. FAILED_PRECONDITION names the build that has it.
 absl::Status CheckDevice(const std::string& name);
 
-// Opens a device that is not the CPU, and copies the weights to it: seconds. `config` outlives the
-// backend; `weights` do not have to. FAILED_PRECONDITION: CheckDevice's, no driver, no such GPU;
-// RESOURCE_EXHAUSTED: too little memory; INVALID_ARGUMENT: a model that it does not run.
+// Opens a device that is not the CPU, and copies config and weights to it: seconds.
+// FAILED_PRECONDITION: CheckDevice's, no driver, no such GPU; RESOURCE_EXHAUSTED: too little memory;
+// INVALID_ARGUMENT: a model that it does not run.
 absl::StatusOr<std::unique_ptr<Backend>> OpenGpu(const DeviceOptions& options,
                                                  const ModelConfig& config, const Weights& weights);
 

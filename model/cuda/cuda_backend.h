@@ -23,11 +23,10 @@ struct CudaBackendOptions {
 
 class CudaBackend final : public Backend {
  public:
-  // Takes all memory that serving needs and copies the weights: seconds. `config` outlives the
-  // backend, `weights` are not needed any more. FAILED_PRECONDITION: no driver, no such device, or
-  // one that is too old; RESOURCE_EXHAUSTED: too little memory, with what is needed and what to do;
-  // INVALID_ARGUMENT: a model that the GPU path does not run.
-  // Thread: any; from then on, the engine thread.
+  // Takes all memory that serving needs and copies config and weights: seconds.
+  // FAILED_PRECONDITION: no driver, no such device, or one that is too old; RESOURCE_EXHAUSTED: too
+  // little memory, with what is needed and what to do; INVALID_ARGUMENT: a model that the GPU path
+  // does not run. Thread: any; from then on, the engine thread.
   static absl::StatusOr<std::unique_ptr<CudaBackend>> Create(const ModelConfig& config,
                                                              const Weights& weights,
                                                              const CudaBackendOptions& options);
@@ -41,7 +40,7 @@ class CudaBackend final : public Backend {
  private:
   CudaBackend(const ModelConfig& config, int device) : config_(config), device_(device) {}
 
-  const ModelConfig& config_;
+  const ModelConfig config_;
   const int device_;
   UniqueStream stream_;
   std::unique_ptr<DeviceWeights> weights_;
