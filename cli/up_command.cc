@@ -29,13 +29,22 @@ absl::StatusOr<std::string> ProgramFolder() {
   return self.parent_path().string();
 }
 
+// Devices that this build has, and that give the same bits.
+absl::Status CheckDevices(const std::string& prefill, const std::string& decode) {
+  if (prefill != decode) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prefill.device is ", prefill, " and decode.device is ", decode,
+                     ": their bits differ, so that they refuse each other; --device sets both"));
+  }
+  return CheckDevice(prefill);
+}
+
 absl::Status Run(const Arguments& a) {
   ASSIGN_OR_RETURN(const LoadedConfig loaded, LoadCommandConfig(a.file, a.flags));
   if (loaded.config.model.empty()) {
     return absl::InvalidArgumentError("no model: name a GGUF file or a folder with --model");
   }
-  RETURN_IF_ERROR(CheckDevice(loaded.config.prefill.device));
-  RETURN_IF_ERROR(CheckDevice(loaded.config.decode.device));
+  RETURN_IF_ERROR(CheckDevices(loaded.config.prefill.device, loaded.config.decode.device));
   ASSIGN_OR_RETURN(const ModelMetadata model, LoadModelMetadata(loaded.config.model));
   ASSIGN_OR_RETURN(const std::string folder, ProgramFolder());
   ASSIGN_OR_RETURN(const UpPlan plan, MakeUpPlan(loaded, a.file, a.flags, folder));

@@ -79,6 +79,7 @@ TEST_CASE("what goes wrong later is one clear line and exit code 1") {
   RequireError("generate --model " + kModel + " --prompt a --anchor-bits 9,9", 1, "9,9");
   RequireError("generate --model " + kModel + " --prompt a --top-p 2", 1, "top_p");
   RequireError("up --device cuda --model " + kModel, 1, "cuda");
+  RequireError("up --prefill.device=cuda --model " + kModel, 1, "decode.device is cpu");
   RequireError("up", 1, "--model");
   RequireError("up --model /nowhere.gguf", 1, "/nowhere.gguf");
   RequireError("up --model " + kModel + " --gateway.prt=1", 1, "gateway.port");
