@@ -28,8 +28,8 @@ struct DeviceOptions {
 absl::Status CheckDevice(const std::string& name);
 
 // Opens a device that is not the CPU, and copies config and weights to it: seconds.
-// FAILED_PRECONDITION: CheckDevice's, no driver, no such GPU; RESOURCE_EXHAUSTED: too little memory;
-// INVALID_ARGUMENT: a model that it does not run.
+// FAILED_PRECONDITION: CheckDevice's, no driver, no such GPU; RESOURCE_EXHAUSTED: too little
+// memory; INVALID_ARGUMENT: a model that it does not run.
 absl::StatusOr<std::unique_ptr<Backend>> OpenGpu(const DeviceOptions& options,
                                                  const ModelConfig& config, const Weights& weights);
 
