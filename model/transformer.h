@@ -30,14 +30,17 @@ enum class PassKind : uint8_t {
   kDecode,   // plain decoding, drafting, verification
 };
 
-// Called for each layer of a pass, in order.
+inline void NoLayerHook(int) {}
+
+// Called for each layer of a pass, in order. Made in the call of Forward: it refers to its
+// functions.
 struct LayerHooks {
   // The keys and values of all rows in this layer are written before whatever is queued now
   // (KvOps).
-  absl::FunctionRef<void(int layer)> queued = [](int) {};
+  absl::FunctionRef<void(int layer)> queued = &NoLayerHook;
   // The work that `queued` queued may be waited for now: the backend has been given all of the pass
   // that it can compute beside it.
-  absl::FunctionRef<void(int layer)> done = [](int) {};
+  absl::FunctionRef<void(int layer)> done = &NoLayerHook;
 };
 
 class Transformer {
