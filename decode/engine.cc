@@ -74,6 +74,14 @@ absl::Status Engine::Validate(const v1::GenerateRequest& request) const {
                                                    " bytes of KV, this server has ",
                                                    options_.kv_budget_bytes));
   }
+  const size_t landing = KvSequence::LandingBytesNeeded(geometry_, prompt / kPageTokens,
+                                                        prompt + request.max_tokens());
+  if (request.max_tokens() > 1 && landing_pool_ != nullptr && landing > options_.staging_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("the prompt needs ", landing,
+                                                   " bytes of memory to receive its KV in, this "
+                                                   "server has ",
+                                                   options_.staging_bytes));
+  }
   return absl::OkStatus();
 }
 

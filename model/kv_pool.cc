@@ -43,6 +43,10 @@ std::byte* KvPool::TryAllocate(size_t bytes) {
   }
   ReleaseIdle(size);
   std::byte* block = memory_.Allocate(size);
+  if (block == nullptr && idle_bytes_ > 0) {  // idle blocks of other sizes may be what it lacks
+    ReleaseIdle(budget_bytes_);
+    block = memory_.Allocate(size);
+  }
   if (block != nullptr) used_bytes_ += size;
   return block;
 }

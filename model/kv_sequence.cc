@@ -24,6 +24,12 @@ size_t KvSequence::BytesNeeded(const KvGeometry& g, int64_t code_pages, int64_t 
   return layer * g.layers;
 }
 
+// Landings are for the prompt's pages, the partial one behind code_pages included.
+size_t KvSequence::LandingBytesNeeded(const KvGeometry& g, int64_t code_pages,
+                                      int64_t total_tokens) {
+  return BytesNeeded(g, code_pages, std::min(total_tokens, (code_pages + 1) * kPageTokens));
+}
+
 std::unique_ptr<KvSequence> KvSequence::Create(const KvGeometry& geometry, int64_t code_pages,
                                                int64_t total_tokens, const KvPlaces& places) {
   LYNX_CHECK(code_pages >= 0 && total_tokens >= code_pages * kPageTokens && total_tokens > 0);

@@ -66,6 +66,10 @@ class KvSequence {
   // Bytes that Create takes, of all pools together.
   static size_t BytesNeeded(const KvGeometry& geometry, int64_t code_pages, int64_t total_tokens);
 
+  // Bytes of places.landing that Create takes, if there is such a pool.
+  static size_t LandingBytesNeeded(const KvGeometry& geometry, int64_t code_pages,
+                                   int64_t total_tokens);
+
   // Room for `total_tokens` positions, the first code_pages * 64 of them as code (total_tokens at
   // least that many). Null if a pool has no room. The pools outlive the sequence.
   static std::unique_ptr<KvSequence> Create(const KvGeometry& geometry, int64_t code_pages,

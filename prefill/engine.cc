@@ -67,6 +67,12 @@ absl::StatusOr<RunId> Engine::Submit(v1::RunRequest request, SessionId session, 
                                                    " bytes of KV, this server has ",
                                                    options_.kv_budget_bytes));
   }
+  if (sent_pool_ != nullptr && SentBytes(*run) > options_.staging_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("the prompt needs ", SentBytes(*run),
+                                                   " bytes of memory to send its KV from, this "
+                                                   "server has ",
+                                                   options_.staging_bytes));
+  }
   if (unfinished_.fetch_add(1) >= static_cast<int64_t>(options_.queue_limit)) {
     unfinished_.fetch_sub(1);
     return absl::ResourceExhaustedError("this prefill server's queue is full");

@@ -65,6 +65,17 @@ size_t RunBytes(const Run& run) {
          KvPool::RoundUp(TailBytes(run)) + KvPool::RoundUp(run.partial_bytes());
 }
 
+size_t SentBytes(const Run& run) {
+  KvGeometry g = run.geometry;
+  size_t pages = g.layers * run.full_pages() * KvPool::RoundUp(Bf16PageBytes(g.shape));
+  if (g.has_code()) {
+    g.target = KvTarget::kInt8;  // code blocks and sinks alone
+    const int64_t full = run.full_pages();
+    pages = full > 0 ? KvSequence::BytesNeeded(g, full, full * kPageTokens) : 0;
+  }
+  return pages + KvPool::RoundUp(run.partial_bytes());
+}
+
 bool ReserveRun(Run& run, const KvPlaces& places) {
   if (places.sent == nullptr && !places.pages->HasRoom(RunBytes(run))) return false;
   if (!places.pages->HasRoom(KvPool::RoundUp(TailBytes(run)))) return false;

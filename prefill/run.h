@@ -65,6 +65,8 @@ struct Run {
 // What `run` takes of its pools: KvSequence plus room for the largest Tails and the partial page.
 // (On a device BF16 pages that are sent are copied first, which is beside this.)
 size_t RunBytes(const Run& run);
+// What it takes of a pool of its own for what is sent (places.sent).
+size_t SentBytes(const Run& run);
 // Takes the memory; false (and nothing taken) if there is no room. `places` has pages, and sent if
 // the data plane cannot read pages.
 bool ReserveRun(Run& run, const KvPlaces& places);

@@ -86,6 +86,7 @@ StepInputs StepInputBuilder::Build(PassKind kind, std::span<const PassRows> pass
     shapes.push_back({part.first_position, static_cast<int32_t>(part.tokens.size())});
     pages += static_cast<size_t>(PagesOf(part));
   }
+  if (kind == PassKind::kPrefill) shapes.clear();  // it has no plan
   PlanAttention(shapes, static_cast<int>(config_.q_heads), static_cast<int>(config_.kv_heads),
                 /*window=*/0, &plan_);
 

@@ -1,5 +1,6 @@
 // The contract: whatever the target's way of arriving, the text is the reference's, bit for bit.
 #include "tests/e2e/pair_fixture.h"
+#include "tests/model/staged_backend.h"
 
 namespace lynx {
 namespace {
@@ -28,16 +29,7 @@ TEST_CASE("lengths, splits, targets and links do not change the text") {
         v1::GenerateRequest request = fixture.Request(fixture.Prompt(length, variant), 24);
         VarySampling(variant, &request);
         CAPTURE(path, KvTargetName(target), length, variant);
-        std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
-        const Collected& got = pair->Submit(request);
-        absl::Status status = pair->Run();
-        INFO(status);
-        REQUIRE(status.ok());
-        RequireEqual(got, fixture.Reference(request, c));
-        if (target == KvTarget::kBf16) RequireEqual(got, fixture.Reference(request, c, true));
-        totals.Add(got.finished.stats());
-        CHECK(pair->decode_stats().kv_used_bytes == 0);
-        CHECK(pair->prefill_stats().kv_used_bytes == 0);
+        CheckAlone(fixture, c, request, &totals);
       }
     }
   }
@@ -51,20 +43,53 @@ TEST_CASE("eight requests at once have the text that each has alone") {
   PairFixture fixture(kModels[0], 2);
   for (KvTarget target : {KvTarget::kInt8, KvTarget::kBf16}) {
     Case c{.target = target, .link_bytes_per_s = 2'000'000};
-    std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
     std::vector<v1::GenerateRequest> requests;
-    std::vector<const Collected*> results;
     for (int i = 0; i < 8; ++i) {
       requests.push_back(fixture.Request(fixture.Prompt(30 + 61 * i, i), 20));
       VarySampling(i, &requests.back());
-      results.push_back(&pair->Submit(requests.back()));
     }
-    REQUIRE(pair->Run().ok());
-    for (int i = 0; i < 8; ++i) {
-      CAPTURE(i);
-      RequireEqual(*results[i], fixture.Reference(requests[i], c));
+    CheckTogether(fixture, c, requests);
+  }
+}
+
+TEST_CASE("memory of its own for what is sent and received does not change the text") {
+  PairTotals totals;
+  ThreadPool pool(1);
+  PairFixture fixture(
+      kModels[0],
+      [&](const LoadedModel& model) {
+        return std::make_unique<StagedBackend>(model.config, model.weights, *SelectKernels(), pool);
+      },
+      512);
+  fixture.Enlarge(1, 1.6e6f);  // some pages travel raw
+  int variant = 0;
+  for (KvTarget target : {KvTarget::kInt8, KvTarget::kBf16, KvTarget::kInt8Whole,
+                          KvTarget::kInt4Whole, KvTarget::kBf16Whole}) {
+    for (int64_t length : {1, 64, 300}) {
+      const Case c{.target = target, .link_bytes_per_s = 400'000, .chunk_tokens = 100};
+      v1::GenerateRequest request = fixture.Request(fixture.Prompt(length, ++variant), 24);
+      VarySampling(variant, &request);
+      CAPTURE(KvTargetName(target), length);
+      CheckAlone(fixture, c, request, &totals);
     }
   }
+  CHECK(totals.drafted > 0);
+}
+
+TEST_CASE("a prompt whose KV the staging memory can never hold is refused at once") {
+  ThreadPool pool(1);
+  PairFixture fixture(
+      kModels[0],
+      [&](const LoadedModel& model) {
+        return std::make_unique<StagedBackend>(model.config, model.weights, *SelectKernels(), pool);
+      },
+      512);
+  const Case small{.staging_bytes = 16 << 10};
+  std::unique_ptr<VirtualPair> pair = fixture.Pair(small);
+  const Collected& got = pair->Submit(fixture.Request(fixture.Prompt(300, 1), 8));
+  REQUIRE(pair->Run().ok());
+  CHECK(absl::IsInvalidArgument(got.status));
+  CHECK_THAT(std::string(got.status.message()), Catch::Contains("to receive its KV in"));
 }
 
 TEST_CASE("pages that cannot be coded travel raw, between others, and do not change the text") {

@@ -178,4 +178,33 @@ inline void RequireEqual(const Collected& got, const ReferenceResult& want) {
   }
 }
 
+// Runs the request alone through a new pair: its answer is the reference's, for target bf16 also
+// that of a path without any code, and no memory is left in use.
+inline void CheckAlone(PairFixture& fixture, const Case& c, const v1::GenerateRequest& request,
+                       PairTotals* totals) {
+  std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
+  const Collected& got = pair->Submit(request);
+  absl::Status status = pair->Run();
+  INFO(status);
+  REQUIRE(status.ok());
+  RequireEqual(got, fixture.Reference(request, c));
+  if (c.target == KvTarget::kBf16) RequireEqual(got, fixture.Reference(request, c, true));
+  totals->Add(got.finished.stats());
+  CHECK(pair->decode_stats().kv_used_bytes == 0);
+  CHECK(pair->prefill_stats().kv_used_bytes == 0);
+}
+
+// The requests side by side have the texts that each has alone.
+inline void CheckTogether(PairFixture& fixture, const Case& c,
+                          const std::vector<v1::GenerateRequest>& requests) {
+  std::unique_ptr<VirtualPair> pair = fixture.Pair(c);
+  std::vector<const Collected*> results;
+  for (const v1::GenerateRequest& request : requests) results.push_back(&pair->Submit(request));
+  REQUIRE(pair->Run().ok());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    CAPTURE(i);
+    RequireEqual(*results[i], fixture.Reference(requests[i], c));
+  }
+}
+
 }  // namespace lynx
