@@ -11,7 +11,7 @@ folders='runtime|config|kernels|model|transfer|proto|prefill|decode|gateway|cli'
 # count. The last two arguments: gcc's warning options are not clang's.
 if run-clang-tidy-14 -quiet -j "$(nproc)" -p "$build" -header-filter="$PWD/($folders)/" \
     -extra-arg=-Wno-unknown-warning-option -extra-arg=-Wno-error \
-    "$PWD/((${folders/kernels|/})/[^.]*|kernels/[^/.]*)\.cc$" > "$log" 2>&1; then
+    "$PWD/((${folders/kernels|/})/[^.]*|kernels/(cuda/)?[^/.]*)\.cc$" > "$log" 2>&1; then
   echo "clang-tidy: no findings in $(grep -c '^clang-tidy-14 ' "$log") files"
 else
   grep -E -A 6 '(error|warning): ' "$log" || cat "$log"
