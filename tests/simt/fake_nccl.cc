@@ -1,87 +1,24 @@
 // Our own definitions of the NCCL functions that the transfer channel uses; the real header
-// declares them. fake_nccl.h says what is checked.
-//
-// Two ranks meet on an abstract Unix socket named by the unique id and keep two connections: `data`
-// carries a record and its bytes for each send, `notes` tells the sender of each recv that was
-// posted. Nothing here waits but a blocking initialisation: operations are steps of a stream,
-// initialisation and launches move when the communicator is polled.
+// declares them. fake_nccl.h says what is checked, fake_nccl_world.h how it works.
 #include "fake_nccl.h"
 
 #include <nccl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <deque>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <random>
-#include <string>
-#include <thread>
-#include <vector>
+#include <utility>
 
 #include "fake_cuda.h"
+#include "fake_nccl_world.h"
 
 namespace fake_nccl {
-namespace {
 
-// What a launch knows of the other communicators between the same two issuers.
-struct Siblings {
-  struct Count {
-    uint64_t id = 0;
-    uint64_t launches = 0;
-  };
-  std::array<Count, 4> counts{};  // id 0: none
-};
-
-// A send's record, or a recv's note.
-struct Record {
-  uint64_t bytes = 0;
-  Siblings siblings{};
-};
-
-struct Hello {
-  uint64_t issuer = 0;
-  int32_t traffic_class = 0;
-  uint32_t is_notes = 0;
-};
-
-struct Operation {
-  char* memory = nullptr;
-  uint64_t bytes = 0;
-  bool send = false;
-  Siblings siblings{};  // when it was launched
-  uint64_t moved = 0;
-  size_t record_moved = 0;
-  Record record{};
-  Fate fate_at_half = Fate::kNone;
-  bool hangs = false;
-  cudaStream_t stream = nullptr;
-
-  bool over() const { return moved == bytes && record_moved == sizeof(Record); }
-};
-using Launch = std::vector<std::shared_ptr<Operation>>;
-
-struct World {
-  std::mutex mu;
-  Options options;
-  Violations violations;
-  std::map<Where, int> calls;
-  std::mt19937_64 random;
-  std::vector<std::shared_ptr<ncclComm>> communicators;  // never freed: a late use must show
-};
 World& world() {
   static World* w = new World;
   return *w;
 }
 
-// True about once in `n` times, if delays are wanted.
 bool Delayed(int n) {
   World& w = world();
   std::lock_guard lock(w.mu);
@@ -95,7 +32,6 @@ void Count(int Violations::*kind, const char* what) {
   std::fprintf(stderr, "fake nccl: %s\n", what);
 }
 
-// Counts a call and says what becomes of it.
 Fate FateOf(Where where) {
   World& w = world();
   std::lock_guard lock(w.mu);
@@ -108,6 +44,8 @@ void Strike(Fate fate) {
   if (fate == Fate::kStop) std::raise(SIGSTOP);
 }
 
+namespace {
+
 uint64_t RandomId() {
   std::random_device random;
   return (static_cast<uint64_t>(random()) << 32) | random();
@@ -116,316 +54,6 @@ uint64_t RandomId() {
 thread_local const uint64_t t_issuer = RandomId();
 thread_local int t_group_depth = 0;
 thread_local std::vector<std::pair<ncclComm*, std::shared_ptr<Operation>>> t_group;
-
-}  // namespace
-}  // namespace fake_nccl
-
-using namespace fake_nccl;  // the struct's name is given by nccl.h
-
-struct ncclComm {
-  // Set by init.
-  int rank = 0;
-  bool blocking = true;
-  int traffic_class = 0;
-  uint64_t issuer = 0;
-  std::thread::id thread;
-  std::string address;  // of rank 0's listener, without the leading zero
-  uint64_t id = 0;      // the same on both sides
-
-  std::mutex mu;  // guards what follows
-  ncclResult_t state = ncclInProgress;
-  std::string error;
-  bool hangs = false;  // in initialisation, by fate
-  bool up = false;
-  bool used = false;  // the first launch connects
-  bool revoked = false;
-  bool finalized = false;
-  bool gone = false;  // aborted or destroyed
-  int listener = -1, data = -1, notes = -1;
-  uint64_t peer_issuer = 0;
-  uint64_t launches = 0;
-  int launch_polls = 0;  // until `launching` is on its stream
-  Launch launching;
-  std::deque<std::shared_ptr<Operation>> running;
-  std::deque<Record> posted;  // by the peer, and not met by a send
-
-  ~ncclComm() { CloseAll(); }
-  void CloseAll() {
-    for (int* fd : {&listener, &data, &notes}) {
-      if (*fd >= 0) ::close(*fd);
-      *fd = -1;
-    }
-  }
-  void Break(ncclResult_t result, std::string why) {
-    if (state != ncclSuccess && state != ncclInProgress) return;
-    state = result;
-    error = std::move(why);
-  }
-};
-
-namespace fake_nccl {
-namespace {
-
-socklen_t FillAddress(const std::string& name, sockaddr_un* address) {
-  *address = {};
-  address->sun_family = AF_UNIX;
-  const size_t n = std::min(name.size(), sizeof(address->sun_path) - 1);
-  std::copy_n(name.data(), n, address->sun_path + 1);
-  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + n);
-}
-
-int OpenSocket() { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
-
-// ---- initialisation, in steps
-
-bool Listen(ncclComm* c) {
-  sockaddr_un address;
-  const socklen_t length = FillAddress(c->address, &address);
-  c->listener = OpenSocket();
-  return ::bind(c->listener, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
-         ::listen(c->listener, 4) == 0;
-}
-
-int Accept(ncclComm* c) { return ::accept4(c->listener, nullptr, nullptr, SOCK_NONBLOCK); }
-
-int Connect(ncclComm* c) {
-  sockaddr_un address;
-  const socklen_t length = FillAddress(c->address, &address);
-  const int fd = OpenSocket();
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), length) == 0) return fd;
-  ::close(fd);
-  return -1;
-}
-
-void SendHello(ncclComm* c, int fd, bool is_notes) {
-  const Hello hello{c->issuer, c->traffic_class, is_notes};
-  if (::send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello)) {
-    c->Break(ncclRemoteError, "the peer left during initialisation");
-  }
-}
-
-// True when the peer's hello is in.
-bool ReadHello(ncclComm* c, int fd, bool is_notes) {
-  Hello hello;
-  const ssize_t n = ::recv(fd, &hello, sizeof(hello), MSG_DONTWAIT);
-  if (n < 0 && errno == EAGAIN) return false;
-  if (n != sizeof(hello) || hello.is_notes != is_notes) {
-    c->Break(ncclRemoteError, "the peer left during initialisation");
-    return false;
-  }
-  if (hello.traffic_class != c->traffic_class) {
-    Count(&Violations::config, "the two ranks differ in trafficClass");
-    c->Break(ncclInvalidArgument, "the two ranks differ in trafficClass");
-  }
-  c->peer_issuer = hello.issuer;
-  return true;
-}
-
-// `data`, then `notes`: each is opened, then greeted.
-void StepInit(ncclComm* c) {
-  if (c->hangs || Delayed(2)) return;
-  for (int* fd : {&c->data, &c->notes}) {
-    const bool is_notes = fd == &c->notes;
-    if (*fd >= 0) continue;
-    const int opened = c->rank == 0 ? Accept(c) : Connect(c);
-    if (opened < 0) return;
-    *fd = opened;
-    SendHello(c, opened, is_notes);
-  }
-  // One hello on each connection; `up` says that both are in.
-  if (c->peer_issuer == 0 && !ReadHello(c, c->data, false)) return;
-  if (!ReadHello(c, c->notes, true)) return;
-  if (c->listener >= 0) ::close(std::exchange(c->listener, -1));
-  c->up = true;
-  if (c->state == ncclInProgress) c->state = ncclSuccess;
-}
-
-// ---- launches
-
-void ReadNotes(ncclComm* c) {
-  Record note;
-  while (::recv(c->notes, &note, sizeof(note), MSG_DONTWAIT) == sizeof(note)) {
-    c->posted.push_back(note);
-  }
-}
-
-void Violate(ncclComm* c, int Violations::*kind, const std::string& what) {
-  Count(kind, what.c_str());
-  c->Break(ncclInvalidUsage, what);
-}
-
-// Communicators that only one side still has are not compared.
-bool SameOrder(const Siblings& ours, const Siblings& peers) {
-  for (const Siblings::Count& a : ours.counts) {
-    for (const Siblings::Count& b : peers.counts) {
-      if (a.id != 0 && a.id == b.id && a.launches != b.launches) return false;
-    }
-  }
-  return true;
-}
-
-Siblings SiblingsOf(const ncclComm* c) {
-  std::vector<std::shared_ptr<ncclComm>> all;
-  {
-    World& w = world();
-    std::lock_guard lock(w.mu);
-    all = w.communicators;
-  }
-  Siblings siblings;
-  size_t n = 0;
-  for (const auto& other : all) {
-    std::lock_guard lock(other->mu);
-    if (other.get() == c || other->issuer != c->issuer || other->gone || !other->up ||
-        other->peer_issuer != c->peer_issuer || n == siblings.counts.size()) {
-      continue;
-    }
-    siblings.counts[n++] = {other->id, other->launches};
-  }
-  return siblings;
-}
-
-void CompareWithPeer(ncclComm* c, const Operation& op, const Record& peers) {
-  if (!SameOrder(op.siblings, peers.siblings)) {
-    Violate(c, &Violations::order, "launches in different order on the two sides");
-  } else if (peers.bytes != op.bytes) {
-    Violate(c, &Violations::length,
-            "the peer's operation of " + std::to_string(peers.bytes) + " bytes meets ours of " +
-                std::to_string(op.bytes));
-  }
-}
-
-void IssueSend(ncclComm* c, const Operation& op) {
-  ReadNotes(c);
-  if (c->posted.empty()) {
-    return Violate(c, &Violations::send_before_recv,
-                   "a send was issued before its recv was posted");
-  }
-  CompareWithPeer(c, op, c->posted.front());
-  c->posted.pop_front();
-}
-
-void PostRecv(ncclComm* c, const Operation& op) {
-  const Record note{op.bytes, op.siblings};
-  // The kernel's buffer takes far more of these than are ever posted.
-  (void)::send(c->notes, &note, sizeof(note), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-void PeerIsGone(ncclComm* c) { c->Break(ncclRemoteError, "the peer is gone"); }
-
-// Moves some bytes. False: it must wait.
-bool MoveSend(ncclComm* c, Operation* op, size_t limit) {
-  ssize_t n = 0;
-  if (op->record_moved < sizeof(Record)) {
-    op->record = {op->bytes, op->siblings};
-    n = ::send(c->data, reinterpret_cast<char*>(&op->record) + op->record_moved,
-               sizeof(Record) - op->record_moved, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n > 0) op->record_moved += static_cast<size_t>(n);
-  } else {
-    n = ::send(c->data, op->memory + op->moved, std::min<size_t>(limit, op->bytes - op->moved),
-               MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n > 0) op->moved += static_cast<size_t>(n);
-  }
-  if (n < 0 && errno != EAGAIN && errno != EINTR) PeerIsGone(c);
-  return n > 0;
-}
-
-bool MoveRecv(ncclComm* c, Operation* op, size_t limit) {
-  ssize_t n = 0;
-  if (op->record_moved < sizeof(Record)) {
-    n = ::recv(c->data, reinterpret_cast<char*>(&op->record) + op->record_moved,
-               sizeof(Record) - op->record_moved, MSG_DONTWAIT);
-    if (n > 0) op->record_moved += static_cast<size_t>(n);
-    if (n > 0 && op->record_moved == sizeof(Record)) CompareWithPeer(c, *op, op->record);
-  } else {
-    n = ::recv(c->data, op->memory + op->moved, std::min<size_t>(limit, op->bytes - op->moved),
-               MSG_DONTWAIT);
-    if (n > 0) op->moved += static_cast<size_t>(n);
-  }
-  if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) PeerIsGone(c);
-  return n > 0;
-}
-
-void StrikeAtHalf(ncclComm* c, Operation* op) {
-  if (op->fate_at_half == Fate::kNone || op->moved < op->bytes / 2) return;
-  if (op->fate_at_half == Fate::kFail) c->Break(ncclSystemError, "failed in mid-operation");
-  if (op->fate_at_half == Fate::kHang) op->hangs = true;
-  Strike(op->fate_at_half);
-  op->fate_at_half = Fate::kNone;
-}
-
-// One step of the oldest operation in each direction. True: the launch is over.
-bool StepLaunch(ncclComm* c, const Launch& launch) {
-  size_t limit = 0;
-  {
-    World& w = world();
-    std::lock_guard lock(w.mu);
-    limit = w.options.step_bytes;
-  }
-  const bool delayed = Delayed(3);
-  std::lock_guard lock(c->mu);
-  if (c->gone || c->revoked) return true;
-  // As on a device: what failed stays on its stream until somebody aborts it.
-  if (delayed || c->state != ncclSuccess) return false;
-  for (bool send : {true, false}) {
-    for (const auto& op : launch) {
-      if (op->send != send || op->over()) continue;
-      if (op->hangs) return false;
-      while (!op->over() && (send ? MoveSend(c, op.get(), limit) : MoveRecv(c, op.get(), limit)) &&
-             op->moved == 0) {
-      }
-      StrikeAtHalf(c, op.get());
-      break;  // one after another, as the bytes are on the connection
-    }
-  }
-  const bool over = c->state == ncclSuccess &&
-                    std::all_of(launch.begin(), launch.end(), [](auto& op) { return op->over(); });
-  if (over) std::erase_if(c->running, [&](auto& op) { return op->over(); });
-  return over;
-}
-
-// On its stream from now on. c->mu is not held: streams have a lock of their own, above it.
-void PutOnStream(ncclComm* c, Launch launch) {
-  const cudaStream_t stream = launch.front()->stream;
-  const cudaError_t error = simt::EnqueuePolled(stream, [c, launch = std::move(launch)] {
-    return StepLaunch(c, launch) ? simt::Step::kDone : simt::Step::kAgain;
-  });
-  if (error == cudaSuccess) return;
-  std::lock_guard lock(c->mu);
-  c->Break(ncclUnhandledCudaError, "an operation could not be queued on its stream");
-}
-
-// Posts or issues what is being launched; returns what belongs on the stream.
-Launch FinishLaunch(ncclComm* c) {
-  Launch launch = std::exchange(c->launching, {});
-  for (const auto& op : launch) {
-    op->send ? IssueSend(c, *op) : PostRecv(c, *op);
-    c->running.push_back(op);
-  }
-  if (c->state == ncclInProgress) c->state = ncclSuccess;
-  return launch;
-}
-
-// Moves initialisation or a launch on, as the real one's own threads would.
-void Poll(ncclComm* c) {
-  Launch launch;
-  {
-    std::lock_guard lock(c->mu);
-    if (c->gone || c->state != ncclInProgress) return;
-    if (!c->up) return StepInit(c);
-    if (c->launching.empty() || --c->launch_polls > 0) return;
-    launch = FinishLaunch(c);
-  }
-  PutOnStream(c, std::move(launch));
-}
-
-ncclResult_t PollUntilDone(ncclComm* c) {
-  while (true) {
-    Poll(c);
-    std::lock_guard lock(c->mu);
-    if (c->state != ncclInProgress) return c->state;
-    std::this_thread::yield();
-  }
-}
 
 // ---- checks at every call
 
@@ -620,6 +248,8 @@ int running_operations() {
 }
 
 }  // namespace fake_nccl
+
+using namespace fake_nccl;
 
 extern "C" {
 
