@@ -39,8 +39,7 @@ absl::Status CudaTransformer::Allocate() {
   RETURN_IF_ERROR(make(activated_, rows_max_ * c.intermediate));
   RETURN_IF_ERROR(make(logit_rows_, kLogitRowsMax));
   RETURN_IF_ERROR(make(logits_, kLogitRowsMax * c.vocab));
-  RETURN_IF_ERROR(make(host_logit_rows_, kLogitRowsMax));
-  return make(host_logits_, kLogitRowsMax * c.vocab);
+  return make(host_logit_rows_, kLogitRowsMax);
 }
 
 size_t CudaTransformer::BytesNeeded(const ModelConfig& c, int64_t rows_max) {
@@ -168,19 +167,11 @@ void CudaTransformer::FeedForward(const DeviceLayer& layer) {
   Product(layer.down, activated_.data(), hidden_.data(), /*accumulate=*/true, rows_);
 }
 
-const float* CudaTransformer::Logits(std::span<const int64_t> rows) {
-  const auto count = static_cast<int64_t>(rows.size());
+const float* CudaTransformer::QueueLogits(const int32_t* rows, int64_t count) {
   LYNX_CHECK(count <= kLogitRowsMax);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    LYNX_CHECK(rows[i] >= 0 && rows[i] < rows_);
-    host_logit_rows_.data()[i] = static_cast<int32_t>(rows[i]);
-  }
-  Must(cudaMemcpyAsync(logit_rows_.data(), host_logit_rows_.data(), rows.size() * sizeof(int32_t),
-                       cudaMemcpyHostToDevice, stream_),
-       "cannot copy to the device");
   Must(RmsNorm({.x = hidden_.data(),
                 .weight = weights_.final_norm(),
-                .row_index = logit_rows_.data(),
+                .row_index = rows,
                 .out = normed_.data(),
                 .rows = count,
                 .hidden = config_.hidden,
@@ -188,7 +179,25 @@ const float* CudaTransformer::Logits(std::span<const int64_t> rows) {
                stream_),
        "norm");
   Product(weights_.lm_head(), normed_.data(), logits_.data(), /*accumulate=*/false, count);
-  Must(cudaMemcpyAsync(host_logits_.data(), logits_.data(),
+  return logits_.data();
+}
+
+const float* CudaTransformer::Logits(std::span<const int64_t> rows) {
+  LYNX_CHECK(static_cast<int64_t>(rows.size()) <= kLogitRowsMax);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    LYNX_CHECK(rows[i] >= 0 && rows[i] < rows_);
+    host_logit_rows_.data()[i] = static_cast<int32_t>(rows[i]);
+  }
+  if (host_logits_.size() == 0) {
+    auto buffer = PinnedBuffer<float>::Create(static_cast<size_t>(kLogitRowsMax * config_.vocab));
+    Must(buffer.status());
+    host_logits_ = std::move(*buffer);
+  }
+  Must(cudaMemcpyAsync(logit_rows_.data(), host_logit_rows_.data(), rows.size() * sizeof(int32_t),
+                       cudaMemcpyHostToDevice, stream_),
+       "cannot copy to the device");
+  const float* logits = QueueLogits(logit_rows_.data(), static_cast<int64_t>(rows.size()));
+  Must(cudaMemcpyAsync(host_logits_.data(), logits,
                        rows.size() * static_cast<size_t>(config_.vocab) * sizeof(float),
                        cudaMemcpyDeviceToHost, stream_),
        "cannot copy logits to the host");

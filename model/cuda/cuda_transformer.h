@@ -29,7 +29,14 @@ class CudaTransformer final : public Transformer {
   int64_t vocab() const override { return config_.vocab; }
   using Transformer::Forward;
   void Forward(PassKind kind, std::span<const PassRows> pass, LayerHooks hooks) override;
+  // For tools and tests: serving samples on the device.
   const float* Logits(std::span<const int64_t> rows) override;
+
+  // Queues the logits of rows of the last pass, numbered as Logits does. rows: [count], device
+  // memory; at most kLogitRowsMax. Returns [count, vocab] in device memory, which more logits and
+  // the next pass overwrite.
+  const float* QueueLogits(const int32_t* rows, int64_t count);
+  cudaStream_t stream() const { return stream_; }
 
  private:
   CudaTransformer(const ModelConfig& config, const DeviceWeights& weights, cudaStream_t stream,
@@ -68,7 +75,7 @@ class CudaTransformer final : public Transformer {
   DeviceBuffer<int32_t> logit_rows_;    // [kLogitRowsMax]
   DeviceBuffer<float> logits_;          // [kLogitRowsMax, vocab]
   PinnedBuffer<int32_t> host_logit_rows_;
-  PinnedBuffer<float> host_logits_;
+  PinnedBuffer<float> host_logits_;  // [kLogitRowsMax, vocab], from the first Logits on
 };
 
 }  // namespace lynx::cuda
