@@ -2,6 +2,7 @@
 # tests/fuzz/run.sh SECONDS BUILD_DIR [NAME...]: runs every fuzz target (or those named) so long, one on
 # each core, starting from the kept corpus. Prints a line for each and fails if any crashed, leaked or
 # hung; the input that did it stays in BUILD_DIR/fuzz-findings. 0 seconds: the corpus alone.
+# FUZZ_SEED chooses what is tried, 0 (and nothing) something new each time.
 set -euo pipefail
 if [[ $# -lt 2 ]]; then
   echo "usage: tests/fuzz/run.sh SECONDS BUILD_DIR [NAME...]" >&2
@@ -23,7 +24,7 @@ run_one() {
   local limit="-max_total_time=$seconds"
   ((seconds > 0)) || limit=-runs=0
   if "$program" "$limit" -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
-      -max_len=65536 -print_final_stats=1 -artifact_prefix="$build/fuzz-findings/$name-" \
+      -max_len=65536 -seed="${FUZZ_SEED:-0}" -print_final_stats=1 -artifact_prefix="$build/fuzz-findings/$name-" \
       "$work/$name" > "$log" 2>&1; then
     awk -v name="$name" '/^stat::number_of_executed_units/ {runs = $2} / cov: / {line = $0}
       END { match(line, /cov: [0-9]+/); print "fuzz " name ": ok, " runs " runs, " substr(line, RSTART, RLENGTH) }' "$log"
