@@ -98,6 +98,8 @@ class Engine {
   };
 
   absl::Status Validate(const v1::RunRequest& request) const;
+
+  // engine_mail.cc: what decode servers say, and are told.
   bool ReadMail();
   void TakeIn(std::unique_ptr<Run> run);
   void Tell(const Run& run, v1::PrefillToDecode message);
@@ -105,9 +107,14 @@ class Engine {
   void OnGrant(Run& run);
   void OnRawGrant(Run& run);
   void OnMissing(Run& run, const v1::Missing& missing);
+
   bool HandleSenderEvents();
   bool ExpireRuns();
   bool AskForGrants();
+  void Finish(RunId id, const absl::Status& status);
+  void PublishStats();
+
+  // engine_pass.cc: the model's passes.
   bool RunChunk();
   // Of the runs of the current pass: their new blocks in a layer are queued, then offered.
   void QueueLayer(int layer, std::span<const int64_t> counts);
@@ -115,8 +122,6 @@ class Engine {
   void FinishChunk(Run& run, int64_t row_base, int64_t count);
   void SendPromptLogprobs(Run& run, int64_t row_base, int64_t count);
   absl::Status SendFirstToken(Run& run, int64_t last_row);
-  void Finish(RunId id, const absl::Status& status);
-  void PublishStats();
 
   const EngineOptions options_;
   const ModelConfig& config_;
