@@ -26,7 +26,9 @@ class Backend {
 
   // Where KV pages lie.
   virtual KvAllocator& page_memory() = 0;
-  // What the host and its sockets can read and write; null: page_memory() is such memory.
+  // What the host and its sockets read and write in place of pages. Null: a data plane reads and
+  // writes page_memory() itself. That does not mean that the host can: a device's pages are
+  // reached by a data plane of devices alone.
   virtual KvAllocator* wire_memory() = 0;
 };
 

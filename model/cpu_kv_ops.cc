@@ -26,9 +26,8 @@ void CpuKvOps::Code(KvShape shape, KvSplit split, std::span<CodeJob> jobs) {
 }
 
 void CpuKvOps::CodePage(KvShape shape, KvSplit split, CodeJob& job) const {
-  const size_t residual_bytes = ResidualBlockBytes(shape, split);
-  std::byte* scratch = Scratch(residual_bytes + Bf16PageBytes(shape));
-  std::byte* residual = job.residual != nullptr ? job.residual : scratch;
+  std::byte* residual =
+      job.residual != nullptr ? job.residual : Scratch(ResidualBlockBytes(shape, split));
   job.result = kernels_.split_page({.shape = shape,
                                     .split = split,
                                     .page = job.page,
@@ -36,15 +35,13 @@ void CpuKvOps::CodePage(KvShape shape, KvSplit split, CodeJob& job) const {
                                     .anchor = job.anchor,
                                     .residual = residual});
   if (job.result == SplitResult::kRaw || job.tail == nullptr) return;
-  std::byte* tail = scratch + residual_bytes;
-  const size_t bytes = kernels_.tail_encode({.shape = shape,
-                                             .split = split,
-                                             .page = job.page,
-                                             .first_token = job.first_token,
-                                             .anchor = job.anchor,
-                                             .residual = residual,
-                                             .tail = tail});
-  job.tail->assign(tail, tail + bytes);
+  job.tail_bytes = static_cast<uint32_t>(kernels_.tail_encode({.shape = shape,
+                                                               .split = split,
+                                                               .page = job.page,
+                                                               .first_token = job.first_token,
+                                                               .anchor = job.anchor,
+                                                               .residual = residual,
+                                                               .tail = job.tail}));
 }
 
 void CpuKvOps::Pack(KvShape shape, std::span<const PackJob> jobs) {

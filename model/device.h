@@ -17,11 +17,13 @@ namespace lynx {
 inline constexpr char kCpuDevice[] = "cpu";
 
 struct DeviceOptions {
-  std::string name = kCpuDevice;        // or "cuda", "emulated"
-  int gpu = 0;                          // as CUDA numbers them
-  size_t kv_bytes = size_t{1} << 30;    // for KV pages, on the device
-  size_t wire_bytes = size_t{1} << 30;  // pinned host memory for what is sent and received
-  int64_t rows_max = 512;               // of the passes that will be asked for
+  std::string name = kCpuDevice;      // or "cuda", "emulated"
+  int gpu = 0;                        // as CUDA numbers them
+  size_t kv_bytes = size_t{1} << 30;  // for KV pages, on the device
+  // Pinned host memory for what is sent and received; 0: a data plane reaches the pages themselves
+  // (Backend::wire_memory).
+  size_t wire_bytes = size_t{1} << 30;
+  int64_t rows_max = 512;  // of the passes that will be asked for
 };
 
 // OK: the CPU, or a device that this build has. FAILED_PRECONDITION names the build that has it.

@@ -2,8 +2,8 @@
 //
 // Every function queues its work behind the passes and operations before it and may return before
 // it is done; passes that are started later see its results. Jobs, and host memory that they name,
-// stay as they are until WaitFor(a later mark). Pages and code blocks are where a backend computes;
-// wire memory is what a data plane reads and writes (KvPlaces).
+// stay as they are until WaitFor(a later mark). Every block may lie where a backend computes or
+// in its wire memory (KvPlaces).
 //
 // Thread: the engine thread.
 #pragma once
@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "kernels/kv_split.h"
 
@@ -20,10 +19,12 @@ namespace lynx {
 // A full BF16 page is put into code.
 struct CodeJob {
   const std::byte* page = nullptr;
-  int first_token = 0;                     // 0, or kSinkTokens for page 0
-  std::byte* anchor = nullptr;             // AnchorBlockBytes; unspecified if the page is raw
-  std::byte* residual = nullptr;           // ResidualBlockBytes; null: it is not wanted
-  std::vector<std::byte>* tail = nullptr;  // filled with the page's Tail; null: it is not wanted
+  int first_token = 0;            // 0, or kSinkTokens for page 0
+  std::byte* anchor = nullptr;    // AnchorBlockBytes; unspecified if the page is raw
+  std::byte* residual = nullptr;  // ResidualBlockBytes; null: it is not wanted
+  std::byte* tail = nullptr;      // room for Bf16PageBytes; null: it is not wanted. All of a
+                                  // batch want one, or none
+  uint32_t tail_bytes = 0;        // the Tail's length, unless the page is raw
   SplitResult result = SplitResult::kCode;
 };
 
@@ -31,7 +32,7 @@ struct CodeJob {
 struct PackJob {
   const std::byte* page = nullptr;
   int begin = 0, end = 0;
-  std::byte* packed = nullptr;  // wire memory, or another block
+  std::byte* packed = nullptr;  // another block
 };
 
 struct UnpackJob {
@@ -63,7 +64,8 @@ class KvOps {
   // Between any two blocks that do not overlap.
   virtual void Copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
 
-  // Stands for everything queued so far.
+  // Stands for everything queued so far, here and by passes: behind it, pages that passes have
+  // written may be read by others, and memory that passes have read may be given away.
   virtual Mark Now() = 0;
   // Returns when all that `mark` stands for is done: results are in the jobs, and their memory is
   // free.

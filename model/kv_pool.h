@@ -37,10 +37,6 @@ class KvPool {
   std::byte* TryAllocate(size_t bytes);
   void Free(std::byte* block, size_t bytes);
 
-  // Counts `bytes` that the caller keeps elsewhere against the budget; HasRoom must hold for them.
-  void Reserve(size_t bytes) { used_bytes_ += RoundUp(bytes); }
-  void Unreserve(size_t bytes) { used_bytes_ -= RoundUp(bytes); }
-
   // True if `bytes` more could be allocated now, in whatever block sizes.
   bool HasRoom(size_t bytes) const { return used_bytes_ + bytes <= budget_bytes_; }
 

@@ -12,10 +12,13 @@ KvGeometry ComputeGeometry(const Run& run) {
   return g;
 }
 
-size_t TailBytes(const Run& run) {
+int64_t TailCount(const Run& run) {
   const KvGeometry& g = run.geometry;
-  if (g.target != KvTarget::kBf16) return 0;
-  return g.layers * run.full_pages() * Bf16PageBytes(g.shape);
+  return g.target == KvTarget::kBf16 ? g.layers * run.full_pages() : 0;
+}
+
+size_t TailBytes(const Run& run) {
+  return TailCount(run) * KvPool::RoundUp(Bf16PageBytes(run.geometry.shape));
 }
 
 KvPool& SentPool(const KvPlaces& places) {
@@ -45,6 +48,15 @@ bool ReserveRawCopies(Run& run, const KvPlaces& places) {
   return true;
 }
 
+bool ReserveTails(Run& run, KvPool& pool) {
+  run.tails.resize(TailCount(run));
+  for (Run::Tail& tail : run.tails) {
+    tail.data = pool.TryAllocate(Bf16PageBytes(run.geometry.shape));
+    if (tail.data == nullptr) return false;
+  }
+  return true;
+}
+
 BlockId Id(int layer, BlockKind kind, int64_t page) {
   return {static_cast<uint32_t>(layer), kind, static_cast<uint32_t>(page)};
 }
@@ -62,7 +74,7 @@ void ListPage(const Run& run, int layer, int64_t page, std::vector<BlockData>* b
 
 size_t RunBytes(const Run& run) {
   return KvSequence::BytesNeeded(ComputeGeometry(run), run.full_pages(), run.prompt_tokens()) +
-         KvPool::RoundUp(TailBytes(run)) + KvPool::RoundUp(run.partial_bytes());
+         TailBytes(run) + KvPool::RoundUp(run.partial_bytes());
 }
 
 size_t SentBytes(const Run& run) {
@@ -73,22 +85,17 @@ size_t SentBytes(const Run& run) {
     const int64_t full = run.full_pages();
     pages = full > 0 ? KvSequence::BytesNeeded(g, full, full * kPageTokens) : 0;
   }
-  return pages + KvPool::RoundUp(run.partial_bytes());
+  return pages + TailBytes(run) + KvPool::RoundUp(run.partial_bytes());
 }
 
 bool ReserveRun(Run& run, const KvPlaces& places) {
   if (places.sent == nullptr && !places.pages->HasRoom(RunBytes(run))) return false;
-  if (!places.pages->HasRoom(KvPool::RoundUp(TailBytes(run)))) return false;
-  run.reserved_bytes = TailBytes(run);
-  places.pages->Reserve(run.reserved_bytes);
   run.kv = KvSequence::Create(ComputeGeometry(run), run.full_pages(), run.prompt_tokens(), places);
-  bool room = run.kv != nullptr && ReserveRawCopies(run, places);
+  bool room =
+      run.kv != nullptr && ReserveRawCopies(run, places) && ReserveTails(run, SentPool(places));
   if (room && run.partial_bytes() > 0) {
     run.partial = SentPool(places).TryAllocate(run.partial_bytes());
     room = run.partial != nullptr;
-  }
-  if (room && run.geometry.target == KvTarget::kBf16) {
-    run.tails.resize(run.geometry.layers * run.full_pages());
   }
   if (!room) ReleaseRun(run, places);
   return room;
@@ -96,15 +103,16 @@ bool ReserveRun(Run& run, const KvPlaces& places) {
 
 void ReleaseRun(Run& run, const KvPlaces& places) {
   run.kv.reset();
-  places.pages->Unreserve(run.reserved_bytes);
-  run.reserved_bytes = 0;
+  for (const Run::Tail& tail : run.tails) {
+    if (tail.data != nullptr) SentPool(places).Free(tail.data, Bf16PageBytes(run.geometry.shape));
+  }
+  run.tails = {};
   if (run.partial != nullptr) SentPool(places).Free(run.partial, run.partial_bytes());
   run.partial = nullptr;
   for (const auto& [place, copy] : run.raw_copies) {
     SentPool(places).Free(copy, Bf16PageBytes(run.geometry.shape));
   }
   run.raw_copies.clear();
-  run.tails = {};
 }
 
 LayerBlocks QueueBlocks(Run& run, int layer, int64_t count, KvOps& ops) {
@@ -127,7 +135,7 @@ LayerBlocks QueueBlocks(Run& run, int layer, int64_t count, KvOps& ops) {
                            .first_token = KvSequence::FirstToken(page),
                            .anchor = kv.AnchorBlock(layer, page),
                            .residual = kv.ResidualBlock(layer, page),
-                           .tail = tail ? &run.tails[layer * run.full_pages() + page] : nullptr});
+                           .tail = tail ? run.tail(layer, page).data : nullptr});
     } else if (auto copy = run.raw_copies.find({layer, page}); copy != run.raw_copies.end()) {
       ops.Copy(copy->second, kv.Bf16Page(layer, page), Bf16PageBytes(g.shape));
     }
@@ -147,7 +155,9 @@ absl::StatusOr<std::vector<BlockData>> ListBlocks(Run& run, int layer, const Lay
       blocks.push_back(*FindBlock(run, Id(layer, BlockKind::kRawPage, page)));
       continue;
     }
-    if (made.code[page - made.first_page].result == SplitResult::kCode) {
+    const CodeJob& job = made.code[page - made.first_page];
+    if (job.result == SplitResult::kCode) {
+      if (job.tail != nullptr) run.tail(layer, page).bytes = job.tail_bytes;
       ListPage(run, layer, page, &blocks);
       continue;
     }
@@ -189,9 +199,8 @@ absl::StatusOr<BlockData> FindBlock(const Run& run, const BlockId& id) {
       return data(run.kv->ResidualBlock(layer, id.page), ResidualBlockBytes(g.shape, g.split));
     case BlockKind::kTailPage: {
       if (run.tails.empty()) break;
-      // An empty Tail has no bytes of its own, but it is a block all the same.
-      const std::vector<std::byte>& tail = run.tails[layer * run.full_pages() + id.page];
-      return BlockData{id, std::span(tail)};
+      const Run::Tail& tail = run.tail(layer, id.page);
+      return data(tail.data, tail.bytes);
     }
     case BlockKind::kRawPage: {
       const auto copy = run.raw_copies.find({layer, int64_t{id.page}});

@@ -41,15 +41,20 @@ struct Run {
 
   KvGeometry geometry;  // of the format on the wire
   std::unique_ptr<KvSequence>
-      kv;  // BF16 pages of the whole prompt, and the code blocks of its full pages
-  size_t reserved_bytes = 0;  // of the pages' pool, for Tails
-  int64_t position = 0;       // prompt tokens computed
+      kv;                // BF16 pages of the whole prompt, and the code blocks of its full pages
+  int64_t position = 0;  // prompt tokens computed
   bool transfer_begun = false;
   absl::Status failure;  // of its blocks, in the current pass
 
-  std::vector<std::vector<std::byte>> tails;  // [layers * full pages]; empty if there is no Tail
-  std::byte* partial = nullptr;               // [layers, prompt_tokens % 64 packed tokens]
-  // BF16 pages where a data plane can read them, by (layer, page), if it cannot where they are.
+  // A page's Tail. Its length is known once it is coded, so its block has room for the longest.
+  struct Tail {
+    std::byte* data = nullptr;
+    uint32_t bytes = 0;
+  };
+  std::vector<Tail> tails;       // [layers * full pages]; empty if there is no Tail
+  std::byte* partial = nullptr;  // [layers, prompt_tokens % 64 packed tokens]
+  // Copies of BF16 pages where a data plane can read them, by (layer, page), if it cannot where
+  // they are.
   std::map<std::pair<int, int64_t>, std::byte*> raw_copies;
   std::vector<BlockId> raw_pages;             // kRawPage blocks that wait for their grant
   std::deque<std::vector<BlockId>> raw_told;  // lists that were asked for, and not granted yet
@@ -60,10 +65,13 @@ struct Run {
   size_t partial_bytes() const {
     return geometry.layers * partial_tokens() * PackedTokenBytes(geometry.shape);
   }
+  Tail& tail(int layer, int64_t page) { return tails[layer * full_pages() + page]; }
+  const Tail& tail(int layer, int64_t page) const { return tails[layer * full_pages() + page]; }
 };
 
-// What `run` takes of its pools: KvSequence plus room for the largest Tails and the partial page.
-// (On a device BF16 pages that are sent are copied first, which is beside this.)
+// What `run` takes of its pools: KvSequence plus room for the longest Tails and the partial page.
+// (Where a data plane cannot read pages, those that are sent are copied first, which is beside
+// this.)
 size_t RunBytes(const Run& run);
 // What it takes of a pool of its own for what is sent (places.sent).
 size_t SentBytes(const Run& run);

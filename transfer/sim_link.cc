@@ -22,24 +22,6 @@ struct Packet {
   std::unique_ptr<Landing> landing;  // once its header has arrived
 };
 
-// Writes up to `bytes` more of the payload to where it belongs.
-void Land(Packet* packet, size_t bytes) {
-  while (bytes > 0) {
-    iovec iov[16];
-    size_t n = packet->landing->Prepare(iov);
-    if (n == 0) return;
-    size_t written = 0;
-    for (size_t i = 0; i < n && bytes > 0; ++i) {
-      size_t part = std::min(iov[i].iov_len, bytes);
-      std::memcpy(iov[i].iov_base, packet->payload.data() + packet->landed, part);
-      packet->landed += part;
-      written += part;
-      bytes -= part;
-    }
-    packet->landing->Commit(written);
-  }
-}
-
 Nanos TimeOnLink(size_t bytes, uint64_t bytes_per_s) {
   if (bytes_per_s == 0) return Nanos(0);
   return Nanos(
@@ -103,13 +85,41 @@ struct SimLink::Impl {
     source->FrameDelivered(frame);
   }
 
+  // Between the wire and the memory of a source or sink. A place that is null is drained.
+  void Copy(std::byte* to, const std::byte* from, size_t bytes) const {
+    if (bytes == 0 || to == nullptr) return;
+    if (options.device_copy != nullptr) return options.device_copy(to, from, bytes);
+    std::memcpy(to, from, bytes);
+  }
+
+  // Writes up to `bytes` more of the payload to where it belongs.
+  void Land(Packet* packet, size_t bytes) const {
+    while (bytes > 0) {
+      iovec iov[16];
+      size_t n = packet->landing->Prepare(iov);
+      if (n == 0) return;
+      size_t written = 0;
+      for (size_t i = 0; i < n && bytes > 0; ++i) {
+        size_t part = std::min(iov[i].iov_len, bytes);
+        Copy(static_cast<std::byte*>(iov[i].iov_base), packet->payload.data() + packet->landed,
+             part);
+        packet->landed += part;
+        written += part;
+        bytes -= part;
+      }
+      packet->landing->Commit(written);
+    }
+  }
+
   // A frame's fate is drawn when it leaves.
   void Launch(const OutFrame& frame, Nanos start, Nanos end) {
     auto packet = std::make_shared<Packet>();
     packet->session = frame.session;
-    packet->payload.reserve(frame.payload_bytes);
+    packet->payload.resize(frame.payload_bytes);
+    size_t at = 0;
     for (const BlockData& block : frame.blocks) {
-      packet->payload.insert(packet->payload.end(), block.bytes.begin(), block.bytes.end());
+      Copy(packet->payload.data() + at, block.bytes.data(), block.bytes.size());
+      at += block.bytes.size();
     }
     const BlockId& first = frame.blocks.front().id;
     packet->header = EncodeFrameHeader({.stream = StreamOf(frame.block_class),
@@ -142,7 +152,8 @@ struct SimLink::Impl {
 
   void Corrupt(Packet* packet) {
     ++stats.corrupted;
-    size_t bits = (packet->header.size() + packet->payload.size()) * 8;
+    const bool checked = options.device_copy == nullptr;
+    size_t bits = (packet->header.size() + (checked ? packet->payload.size() : 0)) * 8;
     size_t bit = random() % bits;
     size_t at = bit / 8;
     std::byte& byte = at < packet->header.size() ? packet->header[at]
@@ -171,7 +182,9 @@ struct SimLink::Impl {
       Down(packet->session, "simulated: damaged header");
       return;
     }
-    packet->landing = sink->Begin(packet->session, *header);
+    packet->landing = options.device_copy == nullptr
+                          ? sink->Begin(packet->session, *header)
+                          : sink->BeginOnDevice(packet->session, *header);
     Land(packet.get(), packet->payload.size() / 2);
     if (packet->cut) Down(packet->session, "simulated: cut");
   }

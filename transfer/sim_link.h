@@ -7,7 +7,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -20,17 +22,22 @@ struct SimFaults {
   // Chances for each frame, 0 to 1.
   double lose = 0;
   double duplicate = 0;  // delivered twice
-  double corrupt = 0;    // one bit of the payload flips
+  double corrupt = 0;    // one bit flips; only of the header where no payload is checked
   double reorder = 0;    // held back by up to reorder_delay
   double cut = 0;        // the session ends in the middle of this frame
   Nanos reorder_delay = std::chrono::milliseconds(20);
 };
+
+using SimDeviceCopy = std::function<void(std::byte* to, const std::byte* from, size_t bytes)>;
 
 struct SimLinkOptions {
   uint64_t bytes_per_s = 0;  // one link, shared by both streams and all sessions; 0: no limit
   Nanos delay{0};            // one way
   SimFaults faults;
   uint64_t seed = 0;
+  // Moves bytes between the host and memory of devices: frames go from device memory to device
+  // memory (FrameSink::BeginOnDevice). Null: they go from host memory to host memory.
+  SimDeviceCopy device_copy{};
 };
 
 struct SimLinkStats {

@@ -38,13 +38,20 @@ absl::Status CheckModel(const ModelConfig& config) {
                    " dimensions do not run on a GPU (64, 128 and 256 do): use device cpu"));
 }
 
+// Blocks that land in wire memory lie apart from their pages.
+size_t AsideBytes(const ModelConfig& config, const CudaBackendOptions& options) {
+  const size_t page = Bf16PageBytes({.kv_heads = static_cast<int>(config.kv_heads),
+                                     .head_dim = static_cast<int>(config.head_dim)});
+  return options.wire_bytes > 0 ? page : std::max(page, options.aside_bytes);
+}
+
 // Before anything is taken: an error that says all at once.
 absl::Status CheckMemory(const ModelConfig& config, const CudaBackendOptions& options) {
   size_t free = 0, total = 0;
   RETURN_IF_ERROR(ToStatus(cudaMemGetInfo(&free, &total), "cannot ask for the GPU's memory"));
   const size_t weights = DeviceWeights::BytesNeeded(config, options.linear);
   const size_t passes = CudaTransformer::BytesNeeded(config, options.rows_max);
-  const size_t needed = weights + passes + options.kv_bytes;
+  const size_t needed = weights + passes + AsideBytes(config, options) + options.kv_bytes;
   if (needed <= free) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("GPU ", options.device, " has ", free / kMegabyte, " MiB of ", total / kMegabyte,
@@ -66,8 +73,11 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
   ASSIGN_OR_RETURN(backend->weights_,
                    DeviceWeights::Upload(config, weights, options.linear, backend->stream_.get()));
   ASSIGN_OR_RETURN(backend->pages_, Arena::Create(MemoryKind::kDevice, options.kv_bytes));
-  ASSIGN_OR_RETURN(backend->wire_, Arena::Create(MemoryKind::kPinned, options.wire_bytes));
-  backend->kv_ops_ = std::make_unique<CudaKvOps>(backend->stream_.get());
+  if (options.wire_bytes > 0) {
+    ASSIGN_OR_RETURN(backend->wire_, Arena::Create(MemoryKind::kPinned, options.wire_bytes));
+  }
+  ASSIGN_OR_RETURN(auto aside, DeviceBuffer<std::byte>::Create(AsideBytes(config, options)));
+  backend->kv_ops_ = std::make_unique<CudaKvOps>(backend->stream_.get(), std::move(aside));
   backend->arithmetic_ =
       absl::StrCat("sm_", properties.major, properties.minor, " ", backend->weights_->Identity());
   spdlog::info("event=gpu_opened device={} name=\"{}\" arithmetic=\"{}\"", options.device,

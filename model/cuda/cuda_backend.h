@@ -14,10 +14,14 @@
 namespace lynx::cuda {
 
 struct CudaBackendOptions {
-  int device = 0;                       // as CUDA numbers them
-  size_t kv_bytes = size_t{1} << 30;    // of device memory, for KV pages
-  size_t wire_bytes = size_t{1} << 30;  // of pinned host memory, for what is sent and received
-  int64_t rows_max = 512;               // of the passes that will be asked for
+  int device = 0;                     // as CUDA numbers them
+  size_t kv_bytes = size_t{1} << 30;  // of device memory, for KV pages
+  // Of pinned host memory, for what is sent and received; 0: none, a data plane reaches the pages.
+  size_t wire_bytes = size_t{1} << 30;
+  // Of device memory: what is received where pages are is put here while they are restored. Less
+  // than what one step restores: in more, smaller launches. Raised to one page.
+  size_t aside_bytes = size_t{16} << 20;
+  int64_t rows_max = 512;  // of the passes that will be asked for
   LinearPolicy linear;
 };
 

@@ -1,12 +1,38 @@
 #include "model/cuda/cuda_kv_ops.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/cuda/kv_pack.h"
 #include "kernels/cuda/kv_split.h"
 #include "kernels/cuda/kv_tail.h"
+#include "model/kv_pool.h"
 
 namespace lynx::cuda {
+
+// Launches follow one another on the stream, so that each may have all of the memory.
+class CudaKvOps::Aside {
+ public:
+  Aside(const DeviceBuffer<std::byte>& memory, cudaStream_t stream)
+      : memory_(memory), stream_(stream) {}
+
+  // Where to read `data` while `out` is written: where it lies, or a copy if that is at `out`.
+  // Null: there is no room left for one.
+  const std::byte* Move(std::span<const std::byte> data, const std::byte* out) {
+    if (data.data() != out) return data.data();
+    if (data.size() > memory_.size() - used_) return nullptr;
+    std::byte* copy = memory_.data() + used_;
+    Must(cudaMemcpyAsync(copy, data.data(), data.size(), cudaMemcpyDefault, stream_),
+         "cannot move a block aside");
+    used_ = std::min(memory_.size(), KvPool::RoundUp(used_ + data.size()));
+    return copy;
+  }
+
+ private:
+  const DeviceBuffer<std::byte>& memory_;
+  const cudaStream_t stream_;
+  size_t used_ = 0;
+};
 
 CudaKvOps::~CudaKvOps() { cudaStreamSynchronize(stream_); }
 
@@ -38,13 +64,12 @@ void CudaKvOps::Code(KvShape shape, KvSplit split, std::span<CodeJob> jobs) {
 
 void CudaKvOps::EncodeTails(KvShape shape, KvSplit split, std::span<CodeJob> jobs,
                             std::span<const int32_t> raw) {
-  const size_t room = Bf16PageBytes(shape) + sizeof(uint32_t);  // encoding ends with whole words
   const std::span device = scratch_.Take<TailEncodeJob>(jobs.size());
   const std::span bytes = scratch_.Take<uint32_t>(jobs.size());
   for (size_t i = 0; i < jobs.size(); ++i) {
     device[i] = {.page = jobs[i].page,
                  .anchor = jobs[i].anchor,
-                 .tail = scratch_.Take<std::byte>(room).data(),
+                 .tail = jobs[i].tail,
                  .first_token = jobs[i].first_token};
   }
   Must(TailEncode({.shape = shape,
@@ -54,10 +79,8 @@ void CudaKvOps::EncodeTails(KvShape shape, KvSplit split, std::span<CodeJob> job
                    .bytes = bytes.data()},
                   stream_),
        "cannot encode Tails");
-  collect_.emplace_back([jobs, raw, device, bytes] {
-    for (size_t i = 0; i < jobs.size(); ++i) {
-      if (raw[i] == 0) jobs[i].tail->assign(device[i].tail, device[i].tail + bytes[i]);
-    }
+  collect_.emplace_back([jobs, raw, bytes] {
+    for (size_t i = 0; i < jobs.size(); ++i) jobs[i].tail_bytes = raw[i] == 0 ? bytes[i] : 0;
   });
 }
 
@@ -78,50 +101,71 @@ void CudaKvOps::Pack(KvShape shape, std::span<const lynx::PackJob> jobs) {
 }
 
 void CudaKvOps::Unpack(KvShape shape, std::span<const UnpackJob> jobs) {
-  if (jobs.empty()) return;
+  while (!jobs.empty()) jobs = jobs.subspan(UnpackSome(shape, jobs));
+}
+
+size_t CudaKvOps::UnpackSome(KvShape shape, std::span<const UnpackJob> jobs) {
   const std::span device = scratch_.Take<PackJob>(jobs.size());
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    device[i] = {.page = jobs[i].page,
-                 .packed = const_cast<std::byte*>(jobs[i].packed),  // only read
-                 .begin = jobs[i].begin,
-                 .end = jobs[i].end};
+  Aside aside(aside_, stream_);
+  size_t count = 0;
+  for (; count < jobs.size(); ++count) {
+    const UnpackJob& job = jobs[count];
+    const size_t bytes = (job.end - job.begin) * PackedTokenBytes(shape);
+    const std::byte* packed = aside.Move({job.packed, bytes}, job.page);
+    if (packed == nullptr) break;
+    device[count] = {.page = job.page,
+                     .packed = const_cast<std::byte*>(packed),  // only read
+                     .begin = job.begin,
+                     .end = job.end};
   }
-  Must(UnpackTokens(
-           {.shape = shape, .jobs = device.data(), .count = static_cast<int64_t>(jobs.size())},
-           stream_),
+  LYNX_CHECK(count > 0);
+  Must(UnpackTokens({.shape = shape, .jobs = device.data(), .count = static_cast<int64_t>(count)},
+                    stream_),
        "cannot unpack tokens");
   unmarked_ = true;
+  return count;
 }
 
 void CudaKvOps::Restore(KvShape shape, KvSplit split, std::span<RestoreJob> jobs) {
   if (jobs.empty()) return;
-  const std::span device = scratch_.Take<TailDecodeJob>(jobs.size());
   const std::span bad = scratch_.Take<int32_t>(jobs.size());
-  std::vector<UnpackJob> sinks;
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    LYNX_CHECK(jobs[i].tail.data() != jobs[i].page);  // a Tail has a landing of its own
-    device[i] = {.anchor = jobs[i].anchor,
-                 .residual = jobs[i].residual,
-                 .tail = jobs[i].tail.data(),
-                 .page = jobs[i].page,
-                 .tail_bytes = static_cast<uint32_t>(jobs[i].tail.size()),
-                 .first_token = jobs[i].first_token};
-    if (jobs[i].sinks != nullptr) {
-      sinks.push_back({jobs[i].sinks, 0, jobs[i].first_token, jobs[i].page});
-    }
+  for (size_t done = 0; done < jobs.size();) {
+    done += RestoreSome(shape, split, jobs.subspan(done), bad.subspan(done));
   }
+  collect_.emplace_back([jobs, bad] {
+    for (size_t i = 0; i < jobs.size(); ++i) jobs[i].fits = bad[i] == 0;
+  });
+}
+
+size_t CudaKvOps::RestoreSome(KvShape shape, KvSplit split, std::span<const RestoreJob> jobs,
+                              std::span<int32_t> bad) {
+  const std::span device = scratch_.Take<TailDecodeJob>(jobs.size());
+  std::vector<UnpackJob> sinks;
+  Aside aside(aside_, stream_);
+  size_t count = 0;
+  for (; count < jobs.size(); ++count) {
+    const RestoreJob& job = jobs[count];
+    const std::byte* tail = aside.Move(job.tail, job.page);
+    if (tail == nullptr) break;
+    device[count] = {.anchor = job.anchor,
+                     .residual = job.residual,
+                     .tail = tail,
+                     .page = job.page,
+                     .tail_bytes = static_cast<uint32_t>(job.tail.size()),
+                     .first_token = job.first_token};
+    if (job.sinks != nullptr) sinks.push_back({job.sinks, 0, job.first_token, job.page});
+  }
+  LYNX_CHECK(count > 0);
   Must(TailDecode({.shape = shape,
                    .split = split,
                    .jobs = device.data(),
-                   .count = static_cast<int64_t>(jobs.size()),
+                   .count = static_cast<int64_t>(count),
                    .bad = bad.data()},
                   stream_),
        "cannot decode Tails");
   unmarked_ = true;
-  collect_.emplace_back([jobs, bad] {
-    for (size_t i = 0; i < jobs.size(); ++i) jobs[i].fits = bad[i] == 0;
-  });
   Unpack(shape, sinks);
+  return count;
 }
 
 void CudaKvOps::Copy(std::byte* to, const std::byte* from, size_t bytes) {
@@ -141,7 +185,6 @@ UniqueEvent CudaKvOps::TakeEvent() {
 }
 
 KvOps::Mark CudaKvOps::Now() {
-  if (!unmarked_) return Mark{last_mark_};
   Pending pending{Mark{++last_mark_}, TakeEvent(), std::exchange(collect_, {})};
   Must(cudaEventRecord(pending.event.get(), stream_), "cannot record an event");
   pending_.push_back(std::move(pending));

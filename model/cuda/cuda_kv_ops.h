@@ -1,5 +1,8 @@
 // KvOps on a GPU: jobs are queued on the stream of the passes.
 //
+// What Restore and Unpack read may lie where they write; it is copied aside first, into memory
+// that is taken once. Batches that need more of it go in parts.
+//
 // Thread: the engine thread.
 #pragma once
 
@@ -7,18 +10,21 @@
 
 #include <deque>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "model/cuda/pinned_scratch.h"
 #include "model/kv_ops.h"
+#include "runtime/cuda/cuda_buffer.h"
 #include "runtime/cuda/cuda_handles.h"
 
 namespace lynx::cuda {
 
 class CudaKvOps final : public KvOps {
  public:
-  // The stream outlives this.
-  explicit CudaKvOps(cudaStream_t stream) : stream_(stream) {}
+  // The stream outlives this. `aside`: at least a BF16 page.
+  CudaKvOps(cudaStream_t stream, DeviceBuffer<std::byte> aside)
+      : stream_(stream), aside_(std::move(aside)) {}
   ~CudaKvOps() override;
 
   void Code(KvShape shape, KvSplit split, std::span<CodeJob> jobs) override;
@@ -37,17 +43,25 @@ class CudaKvOps final : public KvOps {
     std::vector<std::function<void()>> collect;
   };
 
+  // Memory aside from blocks, filled from its beginning by what one launch reads.
+  class Aside;
+
   void EncodeTails(KvShape shape, KvSplit split, std::span<CodeJob> jobs,
                    std::span<const int32_t> raw);
+  // As many of the jobs as go at once; returns how many.
+  size_t UnpackSome(KvShape shape, std::span<const UnpackJob> jobs);
+  size_t RestoreSome(KvShape shape, KvSplit split, std::span<const RestoreJob> jobs,
+                     std::span<int32_t> bad);
   UniqueEvent TakeEvent();
 
   const cudaStream_t stream_;
+  const DeviceBuffer<std::byte> aside_;
   PinnedScratch scratch_;
   std::vector<std::function<void()>> collect_;  // of work behind the last mark
   std::deque<Pending> pending_;                 // oldest first
   std::vector<UniqueEvent> idle_events_;
   uint64_t last_mark_ = 0;
-  bool unmarked_ = false;  // work was queued behind the last mark
+  bool unmarked_ = false;  // a job was queued behind the last mark
 };
 
 }  // namespace lynx::cuda

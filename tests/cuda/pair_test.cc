@@ -1,48 +1,14 @@
 // The contract of tests/e2e/equality_test.cc with both engines on the GPU path, on short prompts:
 // whatever the target's way of arriving, the text is the reference's, bit for bit.
-#include <set>
-#include <string>
-
-#include "model/cuda/cuda_backend.h"
-#include "tests/e2e/pair_fixture.h"
+#include "tests/cuda/pair_backend.h"
 
 namespace lynx {
-namespace {
-
-const char* const kModels[] = {LYNX_TEST_DATA "/models/tiny-llama-d64.gguf",
-                               LYNX_TEST_DATA "/models/tiny-qwen2-d64.gguf"};
-
-constexpr size_t kBytes = size_t{6} << 20;
-constexpr int64_t kRowsMax = 256;  // the decode engine's
-
-// The first backend of a model checks its products, the others trust it.
-std::unique_ptr<Backend> NewCudaBackend(const LoadedModel& model) {
-  static std::set<std::string> checked;
-  const bool check = checked.insert(model.config.name).second;
-  auto backend = cuda::CudaBackend::Create(
-      model.config, model.weights,
-      {.kv_bytes = kBytes,
-       .wire_bytes = kBytes,
-       .rows_max = kRowsMax,
-       .linear = {.prefill_rows = 64, .workspace_bytes = size_t{1} << 20, .check = check}});
-  INFO(backend.status());
-  REQUIRE(backend.ok());
-  return *std::move(backend);
-}
-
-Case SmallCase() {
-  Case c;
-  c.kv_budget_bytes = c.staging_bytes = kBytes;
-  return c;
-}
-
-}  // namespace
 
 TEST_CASE("on the GPU path lengths, splits, targets and links do not change the text") {
   PairTotals totals;
   int variant = 0;
-  for (const char* path : kModels) {
-    PairFixture fixture(path, NewCudaBackend, kRowsMax);
+  for (const char* path : kPairModels) {
+    PairFixture fixture(path, NewCudaBackends(kPairBytes), kPairRowsMax);
     for (KvTarget target : {KvTarget::kInt8, KvTarget::kBf16, KvTarget::kInt8Whole,
                             KvTarget::kInt4Whole, KvTarget::kBf16Whole}) {
       for (int64_t length : {1, 64, 150}) {
@@ -66,7 +32,7 @@ TEST_CASE("on the GPU path lengths, splits, targets and links do not change the 
 }
 
 TEST_CASE("on the GPU path requests side by side have the text that each has alone") {
-  PairFixture fixture(kModels[0], NewCudaBackend, kRowsMax);
+  PairFixture fixture(kPairModels[0], NewCudaBackends(kPairBytes), kPairRowsMax);
   for (KvTarget target : {KvTarget::kInt8, KvTarget::kBf16}) {
     Case c = SmallCase();
     c.target = target;

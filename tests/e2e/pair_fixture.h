@@ -25,6 +25,8 @@ struct Case {
   size_t kv_budget_bytes = size_t{1} << 30;
   size_t decode_kv_budget_bytes = 0;  // 0: as kv_budget_bytes
   size_t staging_bytes = 0;           // of a device; 0: the engines' default
+  // The link's, between engines whose data plane reaches device memory.
+  SimDeviceCopy device_copy{};
 };
 
 struct PairTotals {
@@ -70,13 +72,12 @@ class PairFixture {
   // `new_backend` is called for each engine, and for the reference, whose passes have rows_max
   // rows.
   PairFixture(const std::string& path, NewBackend new_backend, int64_t rows_max, int threads = 1)
-      : pool_(threads), new_backend_(std::move(new_backend)) {
+      : pool_(threads), new_backend_(std::move(new_backend)), rows_max_(rows_max) {
     absl::StatusOr<LoadedModel> model = LoadModel(path);
     INFO(model.status());
     REQUIRE(model.ok());
     model_ = std::make_unique<LoadedModel>(std::move(*model));
-    backend_ = new_backend_(*model_);
-    transformer_ = backend_->NewTransformer(rows_max);
+    OpenReference();
   }
 
   const LoadedModel& model() const { return *model_; }
@@ -84,6 +85,7 @@ class PairFixture {
   // Makes a layer's keys and values so large that some of its pages cannot be coded.
   void Enlarge(int layer, float factor) {
     for (float& w : model_->weights.layers[layer].attention_norm) w *= factor;
+    OpenReference();  // a device has a copy of the weights
   }
 
   std::vector<int32_t> Prompt(int64_t tokens, uint64_t seed) const {
@@ -143,14 +145,22 @@ class PairFixture {
     options.link.bytes_per_s = c.link_bytes_per_s;
     options.link.faults = c.faults;
     options.link.seed = c.fault_seed;
+    options.link.device_copy = c.device_copy;
     options.send_queue.rate_burst = Nanos(0);
     return std::make_unique<VirtualPair>(options, model_->config, new_backend_(*model_),
                                          new_backend_(*model_));
   }
 
  private:
+  void OpenReference() {
+    transformer_.reset();
+    backend_ = new_backend_(*model_);
+    transformer_ = backend_->NewTransformer(rows_max_);
+  }
+
   ThreadPool pool_;
   const NewBackend new_backend_;
+  const int64_t rows_max_;
   std::unique_ptr<LoadedModel> model_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Transformer> transformer_;
