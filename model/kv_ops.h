@@ -1,9 +1,11 @@
 // What is done with a sequence's KV blocks besides attention: coding, packing, restoring, copying.
 //
 // Every function queues its work behind the passes and operations before it and may return before
-// it is done; passes that are started later see its results. Jobs, and host memory that they name,
-// stay as they are until WaitFor(a later mark). Every block may lie where a backend computes or
-// in its wire memory (KvPlaces).
+// it is done. Passes that are started later see what was unpacked, restored and copied. Coding and
+// packing may go on beside them: who has a pass read their output waits for it first, and who has
+// one write to their pages (no full page of a prompt is written twice). Jobs, and host memory that
+// they name, stay as they are until WaitFor(a later mark). Every block may lie where a backend
+// computes or in its wire memory (KvPlaces).
 //
 // Thread: the engine thread.
 #pragma once

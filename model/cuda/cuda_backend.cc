@@ -76,8 +76,8 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
   if (options.wire_bytes > 0) {
     ASSIGN_OR_RETURN(backend->wire_, Arena::Create(MemoryKind::kPinned, options.wire_bytes));
   }
-  ASSIGN_OR_RETURN(auto aside, DeviceBuffer<std::byte>::Create(AsideBytes(config, options)));
-  backend->kv_ops_ = std::make_unique<CudaKvOps>(backend->stream_.get(), std::move(aside));
+  ASSIGN_OR_RETURN(backend->kv_ops_,
+                   CudaKvOps::Create(backend->stream_.get(), AsideBytes(config, options)));
   backend->arithmetic_ =
       absl::StrCat("sm_", properties.major, properties.minor, " ", backend->weights_->Identity());
   spdlog::info("event=gpu_opened device={} name=\"{}\" arithmetic=\"{}\"", options.device,

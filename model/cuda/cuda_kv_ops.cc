@@ -34,7 +34,38 @@ class CudaKvOps::Aside {
   size_t used_ = 0;
 };
 
-CudaKvOps::~CudaKvOps() { cudaStreamSynchronize(stream_); }
+absl::StatusOr<std::unique_ptr<CudaKvOps>> CudaKvOps::Create(cudaStream_t passes,
+                                                             size_t aside_bytes) {
+  std::unique_ptr<CudaKvOps> ops(new CudaKvOps(passes));
+  ASSIGN_OR_RETURN(ops->coding_, NewStream());
+  ASSIGN_OR_RETURN(ops->order_, NewEvent());
+  ASSIGN_OR_RETURN(ops->aside_, DeviceBuffer<std::byte>::Create(aside_bytes));
+  return ops;
+}
+
+CudaKvOps::~CudaKvOps() {
+  cudaStreamSynchronize(coding_.get());
+  cudaStreamSynchronize(passes_);
+}
+
+// What is queued on `later` from now on begins when all that `earlier` has now is done. One event
+// serves for every order: a wait is for the event's last record before it.
+void CudaKvOps::Order(cudaStream_t earlier, cudaStream_t later) {
+  Must(cudaEventRecord(order_.get(), earlier), "cannot record an event");
+  Must(cudaStreamWaitEvent(later, order_.get(), 0), "cannot wait for an event");
+}
+
+cudaStream_t CudaKvOps::ForCoding() {
+  Order(passes_, coding_.get());
+  passes_behind_ = unmarked_ = true;
+  return coding_.get();
+}
+
+cudaStream_t CudaKvOps::ForPasses() {
+  if (std::exchange(passes_behind_, false)) Order(coding_.get(), passes_);
+  unmarked_ = true;
+  return passes_;
+}
 
 void CudaKvOps::Code(KvShape shape, KvSplit split, std::span<CodeJob> jobs) {
   if (jobs.empty()) return;
@@ -51,9 +82,8 @@ void CudaKvOps::Code(KvShape shape, KvSplit split, std::span<CodeJob> jobs) {
                    .jobs = device.data(),
                    .count = static_cast<int64_t>(jobs.size()),
                    .raw = raw.data()},
-                  stream_),
+                  ForCoding()),
        "cannot code pages");
-  unmarked_ = true;
   collect_.emplace_back([jobs, raw] {
     for (size_t i = 0; i < jobs.size(); ++i) {
       jobs[i].result = raw[i] != 0 ? SplitResult::kRaw : SplitResult::kCode;
@@ -77,7 +107,7 @@ void CudaKvOps::EncodeTails(KvShape shape, KvSplit split, std::span<CodeJob> job
                    .jobs = device.data(),
                    .count = static_cast<int64_t>(jobs.size()),
                    .bytes = bytes.data()},
-                  stream_),
+                  coding_.get()),
        "cannot encode Tails");
   collect_.emplace_back([jobs, raw, bytes] {
     for (size_t i = 0; i < jobs.size(); ++i) jobs[i].tail_bytes = raw[i] == 0 ? bytes[i] : 0;
@@ -95,9 +125,8 @@ void CudaKvOps::Pack(KvShape shape, std::span<const lynx::PackJob> jobs) {
   }
   Must(PackTokens(
            {.shape = shape, .jobs = device.data(), .count = static_cast<int64_t>(jobs.size())},
-           stream_),
+           ForCoding()),
        "cannot pack tokens");
-  unmarked_ = true;
 }
 
 void CudaKvOps::Unpack(KvShape shape, std::span<const UnpackJob> jobs) {
@@ -106,7 +135,8 @@ void CudaKvOps::Unpack(KvShape shape, std::span<const UnpackJob> jobs) {
 
 size_t CudaKvOps::UnpackSome(KvShape shape, std::span<const UnpackJob> jobs) {
   const std::span device = scratch_.Take<PackJob>(jobs.size());
-  Aside aside(aside_, stream_);
+  const cudaStream_t stream = ForPasses();
+  Aside aside(aside_, stream);
   size_t count = 0;
   for (; count < jobs.size(); ++count) {
     const UnpackJob& job = jobs[count];
@@ -120,9 +150,8 @@ size_t CudaKvOps::UnpackSome(KvShape shape, std::span<const UnpackJob> jobs) {
   }
   LYNX_CHECK(count > 0);
   Must(UnpackTokens({.shape = shape, .jobs = device.data(), .count = static_cast<int64_t>(count)},
-                    stream_),
+                    stream),
        "cannot unpack tokens");
-  unmarked_ = true;
   return count;
 }
 
@@ -141,7 +170,8 @@ size_t CudaKvOps::RestoreSome(KvShape shape, KvSplit split, std::span<const Rest
                               std::span<int32_t> bad) {
   const std::span device = scratch_.Take<TailDecodeJob>(jobs.size());
   std::vector<UnpackJob> sinks;
-  Aside aside(aside_, stream_);
+  const cudaStream_t stream = ForPasses();
+  Aside aside(aside_, stream);
   size_t count = 0;
   for (; count < jobs.size(); ++count) {
     const RestoreJob& job = jobs[count];
@@ -161,16 +191,14 @@ size_t CudaKvOps::RestoreSome(KvShape shape, KvSplit split, std::span<const Rest
                    .jobs = device.data(),
                    .count = static_cast<int64_t>(count),
                    .bad = bad.data()},
-                  stream_),
+                  stream),
        "cannot decode Tails");
-  unmarked_ = true;
   Unpack(shape, sinks);
   return count;
 }
 
 void CudaKvOps::Copy(std::byte* to, const std::byte* from, size_t bytes) {
-  Must(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "cannot copy a block");
-  unmarked_ = true;
+  Must(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, ForPasses()), "cannot copy a block");
 }
 
 UniqueEvent CudaKvOps::TakeEvent() {
@@ -186,7 +214,8 @@ UniqueEvent CudaKvOps::TakeEvent() {
 
 KvOps::Mark CudaKvOps::Now() {
   Pending pending{Mark{++last_mark_}, TakeEvent(), std::exchange(collect_, {})};
-  Must(cudaEventRecord(pending.event.get(), stream_), "cannot record an event");
+  Order(passes_, coding_.get());  // one event stands for both
+  Must(cudaEventRecord(pending.event.get(), coding_.get()), "cannot record an event");
   pending_.push_back(std::move(pending));
   unmarked_ = false;
   return Mark{last_mark_};

@@ -46,6 +46,8 @@ struct World {
   void WritePages() {
     for (int i = 0; i < kPages; ++i) Write(pages.at(i), numbers[i]);
   }
+  // As for logits: for the passes, and nothing that they do not wait for.
+  void FinishPasses() { REQUIRE(cudaStreamSynchronize(passes.get()) == cudaSuccess); }
   // Waits for nothing that is queued.
   static Bytes Read(const std::byte* from, size_t bytes) {
     Bytes out(bytes);
@@ -68,7 +70,9 @@ struct World {
   KvSplit split;
   UniqueStream passes = *NewStream();
   // Room for a page, so that Tails go in several parts.
-  CudaKvOps ops{passes.get(), *DeviceBuffer<std::byte>::Create(Bf16PageBytes(kShape))};
+  const std::unique_ptr<CudaKvOps> created =
+      *CudaKvOps::Create(passes.get(), Bf16PageBytes(kShape));
+  CudaKvOps& ops = *created;
   std::vector<Bytes> numbers = [] {
     std::vector<Bytes> all;
     for (int i = 0; i < kPages; ++i) all.push_back(SomePage(static_cast<uint64_t>(i)));
@@ -120,6 +124,7 @@ TEST_CASE("pages are coded behind the passes that write them, and restored where
   w.ops.Pack(kShape, std::span(&pack, 1));
   w.ops.Code(kShape, w.split, code);
   w.ops.Restore(kShape, w.split, restore);
+  w.FinishPasses();
   w.ops.WaitFor(w.ops.Now());
   for (int i = 0; i < kPages; ++i) {
     CHECK(restore[i].fits);
@@ -152,6 +157,7 @@ TEST_CASE("packed tokens are unpacked where they lie, behind their packing, befo
   Blocks read(w.pages.bytes);
   REQUIRE(cudaMemcpyAsync(read.at(0), w.restored.at(0), kPages * read.bytes, cudaMemcpyDefault,
                           w.passes.get()) == cudaSuccess);
+  w.FinishPasses();
   w.ops.WaitFor(w.ops.Now());
   for (int i = 0; i < kPages; ++i) {
     const Bytes got = w.Read(read.at(i), read.bytes);
@@ -171,7 +177,9 @@ TEST_CASE("a copy has what was coded before it, and a pass what was copied") {
   w.ops.Copy(copies.at(0), w.anchors.at(0), kPages * copies.bytes);
   REQUIRE(cudaMemcpyAsync(read.at(0), copies.at(0), kPages * read.bytes, cudaMemcpyDefault,
                           w.passes.get()) == cudaSuccess);
+  w.FinishPasses();
   w.ops.WaitFor(w.ops.Now());
+  for (const CodeJob& job : code) CHECK(job.result == SplitResult::kCode);
   const Bytes want = w.Read(w.anchors.at(0), kPages * w.anchors.bytes);
   CHECK(w.Read(read.at(0), kPages * read.bytes) == want);
   CHECK(w.Read(copies.at(0), kPages * copies.bytes) == want);
