@@ -1,4 +1,6 @@
 // The contract: whatever the target's way of arriving, the text is the reference's, bit for bit.
+#include <cstring>
+
 #include "tests/e2e/pair_fixture.h"
 #include "tests/model/staged_backend.h"
 
@@ -72,6 +74,26 @@ TEST_CASE("memory of its own for what is sent and received does not change the t
       CAPTURE(KvTargetName(target), length);
       CheckAlone(fixture, c, request, &totals);
     }
+  }
+  CHECK(totals.drafted > 0);
+}
+
+TEST_CASE("frames that land as on a device do not change the text") {
+  PairTotals totals;
+  PairFixture fixture(kModels[0]);
+  fixture.Enlarge(1, 1.6e6f);  // some pages travel raw
+  int variant = 0;
+  for (KvTarget target : {KvTarget::kInt8, KvTarget::kBf16, KvTarget::kInt8Whole,
+                          KvTarget::kInt4Whole, KvTarget::kBf16Whole}) {
+    Case c{.target = target, .link_bytes_per_s = 400'000, .chunk_tokens = 100};
+    c.device_copy = [](std::byte* to, const std::byte* from, size_t bytes) {
+      std::memcpy(to, from, bytes);
+    };
+    c.faults = {.lose = 0.05, .duplicate = 0.1, .reorder = 0.2};
+    v1::GenerateRequest request = fixture.Request(fixture.Prompt(300, ++variant), 24);
+    VarySampling(variant, &request);
+    CAPTURE(KvTargetName(target));
+    CheckAlone(fixture, c, request, &totals);
   }
   CHECK(totals.drafted > 0);
 }
