@@ -58,7 +58,7 @@ struct EngineOptions {
   int64_t max_draft_tokens = 64;
   int64_t rows_max = 256;  // query rows of a step
   size_t kv_budget_bytes = 1u << 30;
-  // On a device: host memory that prompts' KV lands in, beside the budget.
+  // On a device with wire memory: host memory that prompts' KV lands in, beside the budget.
   size_t staging_bytes = 1u << 30;
   size_t queue_limit = 256;  // requests that are not finished
   int64_t max_context = 0;   // 0: the model's

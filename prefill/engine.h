@@ -42,9 +42,9 @@ class RunSink {
 
 struct EngineOptions {
   int64_t chunk_tokens = 512;         // rows of a step, over all prompts in it
-  size_t kv_budget_bytes = 1u << 30;  // BF16 pages and code blocks of running prompts
-  // On a device: host memory of what is sent (code blocks, packed tokens, raw pages), beside the
-  // budget.
+  size_t kv_budget_bytes = 1u << 30;  // BF16 pages of running prompts, and what is sent
+  // On a device with wire memory: host memory of what is sent (code blocks, Tails, packed tokens,
+  // raw pages), beside the budget.
   size_t staging_bytes = 1u << 30;
   size_t queue_limit = 256;                             // runs that are not finished
   Nanos not_yet_retry = std::chrono::milliseconds(20);  // how long a run waits after not_yet
