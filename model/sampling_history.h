@@ -8,15 +8,13 @@
 #include <span>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-
 namespace lynx {
 
 class TokenCounts {
  public:
   struct Entry {
     bool in_prompt = false;
-    int64_t output_count = 0;
+    int32_t output_count = 0;
   };
 
   TokenCounts() = default;
@@ -28,18 +26,27 @@ class TokenCounts {
   void Pop();
 
   int64_t output_size() const { return static_cast<int64_t>(output_.size()); }
+  // Different tokens seen.
+  int64_t size() const { return static_cast<int64_t>(seen_.size()); }
 
   // All zero for a token that was not seen.
   Entry Find(int32_t id) const;
 
-  // f(id, entry) for every token seen, in no particular order.
+  // f(id, entry) for every token seen, in ascending order of ids.
   template <typename F>
   void ForEach(F&& f) const {
-    for (const auto& [id, entry] : entries_) f(id, entry);
+    for (const Seen& seen : seen_) f(seen.id, seen.entry);
   }
 
  private:
-  absl::flat_hash_map<int32_t, Entry> entries_;  // none is all zero
+  struct Seen {
+    int32_t id = 0;
+    Entry entry{};  // not all zero
+  };
+  std::vector<Seen>::iterator LowerBound(int32_t id);
+
+  // Sorted rather than hashed: a device wants it so at every step, and a step adds one token.
+  std::vector<Seen> seen_;
   std::vector<int32_t> output_;
 };
 
