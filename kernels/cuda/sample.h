@@ -48,10 +48,14 @@ struct SampleRow {
   double frequency_penalty = 0;
   uint64_t seed = 0;
   int64_t position = 0;
-  const SeenToken* seen = nullptr;    // [seen_count], ascending ids; read if there are penalties
+  const SeenToken* seen = nullptr;  // [seen_count], ascending ids; read if there are penalties
+  // [path_count], any order: output that `seen` does not count, drafts before this row. So the rows
+  // of a sequence share one list.
+  const int32_t* path = nullptr;
   const LogitBias* biases = nullptr;  // [bias_count], ascending ids, each once
   const int32_t* banned = nullptr;    // [banned_count], any order
   int32_t seen_count = 0;
+  int32_t path_count = 0;
   int32_t bias_count = 0;
   int32_t banned_count = 0;
   int32_t top_k = 0;

@@ -55,14 +55,38 @@ LYNX_DEVICE int LowerBound(const Item* items, int count, int64_t id) {
   return begin;
 }
 
+LYNX_DEVICE int32_t CountInPath(const SampleRow& row, int32_t id) {
+  int32_t count = 0;
+  for (int i = 0; i < row.path_count; ++i) count += row.path[i] == id ? 1 : 0;
+  return count;
+}
+
+// The item of row.seen[seen_count], or null.
+LYNX_DEVICE const SeenToken* FindSeen(const SampleRow& row, int seen_count, int32_t id) {
+  const int at = LowerBound(row.seen, seen_count, id);
+  return at < seen_count && row.seen[at].id == id ? row.seen + at : nullptr;
+}
+
 // x holds the raw logits of the chunk.
 LYNX_DEVICE void Penalize(const SampleRow& row, const ChunkPlace& place, float* x) {
+  const LogitPenalties penalties = PenaltiesOf(row);
   const int end = LowerBound(row.seen, row.seen_count, place.begin + place.count);
   for (int i = LowerBound(row.seen, row.seen_count, place.begin) + static_cast<int>(threadIdx.x);
        i < end; i += kSampleThreads) {
-    float* logit = x + (row.seen[i].id - place.begin);
-    *logit = RoundAdjustedLogit(
-        PenalizedLogit(*logit, PenaltiesOf(row), true, row.seen[i].output_count));
+    const SeenToken seen = row.seen[i];
+    const int32_t count = seen.output_count + CountInPath(row, seen.id);
+    float* logit = x + (seen.id - place.begin);
+    *logit = RoundAdjustedLogit(PenalizedLogit(*logit, penalties, true, count));
+  }
+  // What the path alone holds: an id is the business of the last place that it stands in.
+  for (int i = static_cast<int>(threadIdx.x); i < row.path_count; i += kSampleThreads) {
+    const int32_t id = row.path[i];
+    if (!place.Has(id) || FindSeen(row, row.seen_count, id) != nullptr) continue;
+    bool last = true;
+    for (int j = i + 1; j < row.path_count; ++j) last &= row.path[j] != id;
+    if (!last) continue;
+    float* logit = x + (id - place.begin);
+    *logit = RoundAdjustedLogit(PenalizedLogit(*logit, penalties, true, CountInPath(row, id)));
   }
 }
 
@@ -75,10 +99,11 @@ LYNX_DEVICE void AddBiases(const SampleRow& row, const float* logits, const Chun
   for (int i = LowerBound(row.biases, row.bias_count, place.begin) + static_cast<int>(threadIdx.x);
        i < end; i += kSampleThreads) {
     const LogitBias bias = row.biases[i];
-    const int at = LowerBound(row.seen, seen_count, bias.id);
-    const bool seen = at < seen_count && row.seen[at].id == bias.id;
+    const SeenToken* found = FindSeen(row, seen_count, bias.id);
+    const int32_t in_path = penalties.any() ? CountInPath(row, bias.id) : 0;
+    const int32_t count = (found != nullptr ? found->output_count : 0) + in_path;
     const double penalized =
-        PenalizedLogit(logits[bias.id], penalties, seen, seen ? row.seen[at].output_count : 0);
+        PenalizedLogit(logits[bias.id], penalties, found != nullptr || in_path > 0, count);
     x[bias.id - place.begin] = RoundAdjustedLogit(penalized + bias.addend);
   }
 }
@@ -101,7 +126,7 @@ LYNX_DEVICE void LoadChunk(const SampleRow& row, const float* logits, const Chun
   for (int i = static_cast<int>(threadIdx.x); i < place.count; i += kSampleThreads) {
     x[i] = logits[place.begin + i];
   }
-  const bool penalizes = PenaltiesOf(row).any() && row.seen_count > 0;
+  const bool penalizes = PenaltiesOf(row).any() && (row.seen_count > 0 || row.path_count > 0);
   if (!penalizes && row.bias_count == 0 && row.banned_count == 0) return;
   __syncthreads();
   if (penalizes) Penalize(row, place, x);

@@ -1,7 +1,6 @@
 // Rows to sample from, on the device and by the CPU's Sampler.
 #pragma once
 
-#include <map>
 #include <optional>
 
 #include "kernels/cuda/sample.h"
@@ -14,11 +13,17 @@ struct SampleCase {
   std::vector<float> logits;
   SamplingParams params = {};
   std::vector<int32_t> prompt = {}, output = {}, banned = {};
+  std::vector<int32_t> path = {};  // behind the output
   int64_t position = 0;
 
-  TokenCounts History() const {
+  TokenCounts BeforePath() const {
     TokenCounts history(prompt);
     for (int32_t id : output) history.Push(id);
+    return history;
+  }
+  TokenCounts History() const {
+    TokenCounts history = BeforePath();
+    for (int32_t id : path) history.Push(id);
     return history;
   }
   SampleResult Expected() const {
@@ -34,12 +39,13 @@ class SampleRows {
     std::vector<float> logits;
     std::vector<cuda::SeenToken> seen;
     std::vector<cuda::LogitBias> biases;
-    std::vector<int32_t> banned;
+    std::vector<int32_t> banned, paths;
     for (const SampleCase& c : cases) {
       logits.insert(logits.end(), c.logits.begin(), c.logits.end());
-      for (const auto& [id, entry] : Sorted(c.History())) {
-        seen.push_back({id, static_cast<int32_t>(entry.output_count)});
-      }
+      c.BeforePath().ForEach([&](int32_t id, const TokenCounts::Entry& entry) {
+        seen.push_back({id, entry.output_count});
+      });
+      paths.insert(paths.end(), c.path.begin(), c.path.end());
       for (const auto& [id, addend] : c.params.logit_bias) biases.push_back({addend, id});
       banned.insert(banned.end(), c.banned.begin(), c.banned.end());
     }
@@ -49,6 +55,7 @@ class SampleRows {
     seen_.emplace(std::span<const cuda::SeenToken>(seen));
     biases_.emplace(std::span<const cuda::LogitBias>(biases));
     banned_.emplace(std::span<const int32_t>(banned));
+    paths_.emplace(std::span<const int32_t>(paths));
     AddRequests(cases);
   }
 
@@ -87,16 +94,12 @@ class SampleRows {
  private:
   static constexpr int64_t kScratchShift = 128;  // with the array's margin: a multiple of 256
 
-  static std::map<int32_t, TokenCounts::Entry> Sorted(const TokenCounts& history) {
-    std::map<int32_t, TokenCounts::Entry> sorted;
-    history.ForEach([&](int32_t id, const TokenCounts::Entry& entry) { sorted[id] = entry; });
-    return sorted;
-  }
   void AddRequests(std::span<const SampleCase> cases) {
     std::vector<cuda::SampleRow> requests;
     const cuda::SeenToken* seen = seen_->data();
     const cuda::LogitBias* biases = biases_->data();
     const int32_t* banned = banned_->data();
+    const int32_t* path = paths_->data();
     for (const SampleCase& c : cases) {
       const SamplingParams& p = c.params;
       requests.push_back({.temperature = p.temperature,
@@ -108,15 +111,18 @@ class SampleRows {
                           .seed = p.seed,
                           .position = c.position,
                           .seen = seen,
+                          .path = path,
                           .biases = biases,
                           .banned = banned,
-                          .seen_count = static_cast<int32_t>(Sorted(c.History()).size()),
+                          .seen_count = static_cast<int32_t>(c.BeforePath().size()),
+                          .path_count = static_cast<int32_t>(c.path.size()),
                           .bias_count = static_cast<int32_t>(p.logit_bias.size()),
                           .banned_count = static_cast<int32_t>(c.banned.size()),
                           .top_k = p.top_k});
       seen += requests.back().seen_count;
       biases += requests.back().bias_count;
       banned += requests.back().banned_count;
+      path += requests.back().path_count;
       any_top_k_ |= !p.greedy() && p.top_k > 0 && p.top_k < vocab_;
       any_top_p_ |= !p.greedy() && p.top_p < 1;
       any_min_p_ |= !p.greedy() && p.min_p > 0;
@@ -129,7 +135,7 @@ class SampleRows {
   std::optional<DeviceArray<float>> logits_;
   std::optional<DeviceArray<cuda::SeenToken>> seen_;
   std::optional<DeviceArray<cuda::LogitBias>> biases_;
-  std::optional<DeviceArray<int32_t>> banned_;
+  std::optional<DeviceArray<int32_t>> banned_, paths_;
   std::optional<DeviceArray<cuda::SampleRow>> requests_;
 };
 

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <random>
 
 #include "runtime/cpu.h"
@@ -79,11 +80,18 @@ void Adjust(SampleCase* c, std::mt19937& rng) {
   c->prompt = RandomIds(rng, rng() % 40, vocab + 3);
   c->output = RandomIds(rng, rng() % 40, vocab + 3);
   c->prompt.push_back(-1);
+  if (rng() % 2) c->path = RandomIds(rng, rng() % 9, vocab + 3);
+  // Twice, and one that is in the output too.
+  if (!c->path.empty()) c->path.push_back(c->path[0]);
+  if (!c->path.empty() && !c->output.empty()) c->path.push_back(c->output[0]);
   c->params.repetition_penalty = 1.3;
   c->params.presence_penalty = rng() % 2 ? 0.5 : 0.0;
   c->params.frequency_penalty = rng() % 2 ? -0.3 : 0.0;
   std::map<int32_t, double> biases;
   for (int32_t id : RandomIds(rng, 5, vocab)) biases[id] = rng() % 2 ? 2.7 : -100.0;
+  for (int32_t id : c->path) {
+    if (id < vocab && rng() % 2) biases[id] = 1.1;
+  }
   c->params.logit_bias.assign(biases.begin(), biases.end());
   if (rng() % 2) c->banned = RandomIds(rng, 3, vocab + 1);
   if (rng() % 4 == 0) c->banned.push_back(c->banned.empty() ? 0 : c->banned[0]);
