@@ -126,6 +126,25 @@ LYNX_EXACT int32_t CandidateId(CandidateKey key) {
   return static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(key));
 }
 
+// ---- log-probabilities (model/sampling_logprobs.h defines them)
+
+// The order in which a row's e^(x - max) are added: its logits in chunks; in a chunk logit i goes
+// to lane i % kLogprobLanes, ascending; lane j gets lane j + h for h = half the lanes, a quarter of
+// them, ... 1; the chunks' lanes 0, ascending.
+inline constexpr int kLogprobChunk = 4096;
+inline constexpr int kLogprobLanes = 256;
+
+// A summand.
+LYNX_EXACT double ExpOfLogit(float x, double max) {
+  return IsFiniteLogit(x) ? ExpNonPositive(static_cast<double>(x) - max) : 0.0;
+}
+
+// log_sum: ln of the sum. NaN and infinities count as -infinity.
+LYNX_EXACT double LogprobOfLogit(float x, double max, double log_sum) {
+  return IsFiniteLogit(x) ? (static_cast<double>(x) - max) - log_sum
+                          : -std::numeric_limits<double>::infinity();
+}
+
 // ---- filters (model/sampling_filter.h defines them)
 
 __extension__ typedef unsigned __int128 Mass;  // sums of up to 2^23 masses, times 2^53

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <functional>
 #include <limits>
 
@@ -15,20 +14,32 @@ namespace {
 
 constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
 
-// Sum of e^(x[i] - max) over the finite x. Lane i % 4 takes summand i, ascending.
-double SumOfExp(const float* x, int64_t n, double max) {
-  std::array<double, 4> lanes{};
-  for (int64_t begin = 0; begin < n; begin += 256) {
-    const int64_t count = std::min<int64_t>(256, n - begin);
-    std::array<double, 256> e;
+// Of one chunk, x[n].
+double SumOfChunk(const float* x, int64_t n, double max) {
+  std::array<double, kLogprobLanes> lanes{};
+  std::array<double, kLogprobLanes> e;
+  for (int64_t begin = 0; begin < n; begin += kLogprobLanes) {
+    const int64_t count = std::min<int64_t>(kLogprobLanes, n - begin);
     for (int64_t i = 0; i < count; ++i) {
       const float v = x[begin + i];
-      e[i] = std::isfinite(v) ? v - max : kMinusInfinity;
+      e[i] = IsFiniteLogit(v) ? v - max : kMinusInfinity;
     }
     ExpNonPositive({e.data(), static_cast<size_t>(count)});
-    for (int64_t i = 0; i < count; ++i) lanes[i % 4] += e[i];
+    for (int64_t i = 0; i < count; ++i) lanes[i] += e[i];
   }
-  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+  for (int half = kLogprobLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
+// Sum of e^(x[i] - max) over the finite x.
+double SumOfExp(const float* x, int64_t n, double max) {
+  double sum = 0;
+  for (int64_t begin = 0; begin < n; begin += kLogprobChunk) {
+    sum += SumOfChunk(x + begin, std::min<int64_t>(kLogprobChunk, n - begin), max);
+  }
+  return sum;
 }
 
 }  // namespace
@@ -39,9 +50,7 @@ Logprobs ComputeLogprobs(const float* logits, int64_t vocab, int32_t id, int64_t
   if (scan.best == 0) return {kMinusInfinity, {}};
   const double max = CandidateLogit(scan.best);
   const double log_sum = LogPositive(SumOfExp(logits, vocab, max));
-  auto logprob = [&](float x) {
-    return std::isfinite(x) ? (static_cast<double>(x) - max) - log_sum : kMinusInfinity;
-  };
+  auto logprob = [&](float x) { return LogprobOfLogit(x, max, log_sum); };
   Logprobs result{logprob(logits[id]), {}};
   if (k == 0) return result;
   std::vector<CandidateKey> keys;

@@ -18,8 +18,9 @@ struct Logprobs {
 };
 
 // logits: [vocab]; 0 <= id < vocab; the top k (fewer if fewer are finite). In double and in a fixed
-// order of summation, so the same logits give the same doubles; a token in `top` has the double
-// that it has as `id`. NaN and infinities count as -infinity. Any thread.
+// order of summation (kernels/sampling_inl.h), so the same logits give the same doubles on every
+// backend; a token in `top` has the double that it has as `id`. NaN and infinities count as
+// -infinity. Any thread.
 Logprobs ComputeLogprobs(const float* logits, int64_t vocab, int32_t id, int64_t k);
 
 }  // namespace lynx

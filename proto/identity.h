@@ -14,7 +14,7 @@ namespace lynx {
 
 // Raised with every change that alters a bit of any result: arithmetic, code, sampling. Kernel
 // tiers are not part of it, because they give the same bits.
-inline constexpr char kArithmeticVersion[] = "2";
+inline constexpr char kArithmeticVersion[] = "3";
 
 // `backend` is the device's name; `arithmetic` what its bits depend on beside that, empty for a
 // CPU.
