@@ -41,6 +41,7 @@ Engine::Engine(const EngineOptions& options, const ModelConfig& config,
       wake_(std::move(wake)),
       geometry_(GeometryOf(options, config)),
       transformer_(backend_->NewTransformer(options.rows_max)),
+      row_sampler_(backend_->NewRowSampler(*transformer_)),
       kv_pool_(options.kv_budget_bytes, backend_->page_memory()),
       landing_pool_(
           backend_->wire_memory() == nullptr
@@ -67,6 +68,9 @@ absl::Status Engine::Validate(const v1::GenerateRequest& request) const {
   }
   RETURN_IF_ERROR(CheckTokenIds(AsSpan(request.prompt()), config_.vocab, "the prompt"));
   RETURN_IF_ERROR(CheckTokenIds(AsSpan(request.stop_token_ids()), config_.vocab, "stop_token_ids"));
+  RETURN_IF_ERROR(CheckSamplingLimits(request.stop_token_ids_size(),
+                                      request.sampling().logit_bias_size(), request.logprobs(),
+                                      request.prompt_logprobs()));
   const size_t bytes =
       KvSequence::BytesNeeded(geometry_, prompt / kPageTokens, prompt + request.max_tokens());
   if (request.max_tokens() > 1 && bytes > options_.kv_budget_bytes) {

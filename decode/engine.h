@@ -139,12 +139,8 @@ class Engine {
     Request* request = nullptr;
     State state = State::kDecoding;  // kDrafting, kVerifying or kDecoding
     std::vector<int32_t> tokens{};
-    int64_t first_index = 0;  // of the generated token tokens[0]
-    std::vector<int32_t> sampled{};
-    std::vector<v1::TokenInfo> infos{};
-    float margin = 0;
-    bool settled = false;  // later rows say nothing
-    bool invalid_logits = false;
+    int64_t first_index = 0;              // of the generated token tokens[0]
+    std::vector<SampledToken> sampled{};  // up to the first that is not the row behind
   };
 
   absl::Status Validate(const v1::GenerateRequest& request) const;
@@ -178,8 +174,7 @@ class Engine {
   bool Advance(Request& request);
   // False: it does not fit into this pass.
   bool AddGroup(Request& request, std::vector<RowGroup>* groups, int64_t* rows);
-  void HandleLogits(std::vector<RowGroup>& groups, int64_t rows);
-  void HandleRow(RowGroup& group, int64_t row, const float* logits);
+  void SampleRows(std::vector<RowGroup>& groups);
   void FinishGroup(RowGroup& group);
   void FinishDraft(RowGroup& group);
   void FinishVerification(RowGroup& group);
@@ -202,7 +197,7 @@ class Engine {
   const std::function<void()> wake_;
   const KvGeometry geometry_;
   const std::unique_ptr<Transformer> transformer_;
-  Sampler sampler_;
+  const std::unique_ptr<RowSampler> row_sampler_;
   KvPool kv_pool_;
   std::unique_ptr<KvPool> landing_pool_;  // null: blocks land in their pages
 

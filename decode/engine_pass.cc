@@ -1,11 +1,19 @@
 // The decode engine's passes: sequences that draft, verify and decode plainly, side by side.
 #include <algorithm>
-#include <numeric>
 
 #include "decode/engine.h"
 #include "proto/convert.h"
 
 namespace lynx::decode {
+namespace {
+
+std::vector<v1::TokenInfo> InfosOf(std::span<const SampledToken> tokens) {
+  std::vector<v1::TokenInfo> infos;
+  for (const SampledToken& t : tokens) infos.push_back(MakeTokenInfo(t.sample.id, t.logprobs));
+  return infos;
+}
+
+}  // namespace
 
 // Brings the request's state up to what has arrived. True if it has rows for the next pass.
 bool Engine::Advance(Request& request) {
@@ -83,53 +91,39 @@ bool Engine::RunPass() {
                     .view = group.state == State::kDrafting ? KvView::kDraft : KvView::kTarget});
   }
   transformer_->Forward(PassKind::kDecode, pass);
-  HandleLogits(groups, rows);
+  SampleRows(groups);
   for (RowGroup& group : groups) FinishGroup(group);
   ++totals_.steps;
   return true;
 }
 
-void Engine::HandleLogits(std::vector<RowGroup>& groups, int64_t rows) {
-  std::vector<std::pair<RowGroup*, int64_t>> owners;  // of each row of the pass
-  for (RowGroup& group : groups) {
-    for (size_t i = 0; i < group.tokens.size(); ++i) owners.emplace_back(&group, i);
-  }
-  for (int64_t begin = 0; begin < rows; begin += Transformer::kLogitRowsMax) {
-    std::vector<int64_t> slice(std::min(Transformer::kLogitRowsMax, rows - begin));
-    std::iota(slice.begin(), slice.end(), begin);
-    const float* logits = transformer_->Logits(slice);
-    for (int64_t row : slice) {
-      HandleRow(*owners[row].first, owners[row].second, logits + (row - begin) * config_.vocab);
-    }
-  }
-}
-
-// Samples the token behind one row. In a verification, rows behind the first that disagrees are
+// Samples the token behind each row. In a verification, rows behind the first that disagrees are
 // passed over: they saw a token that the text does not have.
-void Engine::HandleRow(RowGroup& group, int64_t row, const float* logits) {
-  if (group.settled) return;
-  Request& request = *group.request;
-  const int64_t index = group.first_index + row + 1;
-  std::span<const int32_t> banned;
-  if (index < request.proto.min_tokens()) banned = request.ending_ids;
-  const SampleResult sample = sampler_.Sample(logits, config_.vocab, request.sampling,
-                                              request.history, request.PositionOf(index), banned);
-  group.invalid_logits |= sample.invalid_logits;
-  group.sampled.push_back(sample.id);
-  group.margin = static_cast<float>(sample.margin);
-  request.history.Push(sample.id);
-  if (group.state != State::kDrafting) {
-    group.infos.push_back(
-        MakeTokenInfo(logits, config_.vocab, sample.id, request.proto.logprobs()));
+void Engine::SampleRows(std::vector<RowGroup>& groups) {
+  std::vector<SampleChain> chains;
+  int64_t row = 0;
+  for (RowGroup& group : groups) {
+    Request& request = *group.request;
+    const int64_t index = group.first_index + 1;  // of the token behind the first row
+    chains.push_back({.first_row = row,
+                      .drafts = std::span(group.tokens).subspan(1),
+                      .params = &request.sampling,
+                      .history = &request.history,
+                      .position = request.PositionOf(index),
+                      .banned = request.ending_ids,
+                      .banned_rows = request.proto.min_tokens() - index,
+                      .logprobs = group.state == State::kDrafting ? -1 : request.proto.logprobs()});
+    row += std::ssize(group.tokens);
   }
-  const bool last = row + 1 == static_cast<int64_t>(group.tokens.size());
-  group.settled = last || sample.id != group.tokens[row + 1];
+  std::vector<std::vector<SampledToken>> sampled = row_sampler_->Sample(chains);
+  for (size_t i = 0; i < groups.size(); ++i) groups[i].sampled = std::move(sampled[i]);
 }
 
 void Engine::FinishGroup(RowGroup& group) {
   Request& request = *group.request;
   if (request.removed) return;
-  if (group.invalid_logits) {
+  if (std::any_of(group.sampled.begin(), group.sampled.end(),
+                  [](const SampledToken& t) { return t.sample.invalid_logits; })) {
     return Fail(request, absl::InternalError("the model gave logits that are not finite"));
   }
   switch (group.state) {
@@ -139,15 +133,16 @@ void Engine::FinishGroup(RowGroup& group) {
       FinishVerification(group);
       break;
     default:
-      request.sequence.CommitOne(group.sampled[0]);
-      EmitCommitted(request, group.first_index + 1, std::move(group.infos));
+      request.sequence.CommitOne(group.sampled[0].sample.id);
+      EmitCommitted(request, group.first_index + 1, InfosOf(group.sampled));
   }
   if (request.sequence.state() == State::kDone) Complete(request);
 }
 
 void Engine::FinishDraft(RowGroup& group) {
   Request& request = *group.request;
-  request.sequence.Propose(group.sampled[0], group.margin);
+  const SampleResult& draft = group.sampled[0].sample;
+  request.sequence.Propose(draft.id, static_cast<float>(draft.margin));
   request.stats.set_drafted(request.stats.drafted() + 1);
   ++totals_.drafted;
   if (request.stats.second_token_provisional_ms() == 0) {
@@ -157,13 +152,15 @@ void Engine::FinishDraft(RowGroup& group) {
   v1::GenerateEvent event;
   event.mutable_tokens()->set_first_index(group.first_index + 1);
   event.mutable_tokens()->set_provisional(true);
-  event.mutable_tokens()->add_tokens()->set_id(group.sampled[0]);
+  event.mutable_tokens()->add_tokens()->set_id(draft.id);
   Emit(request, std::move(event));
 }
 
 void Engine::FinishVerification(RowGroup& group) {
   Request& request = *group.request;
-  const Sequence::Outcome outcome = request.sequence.Commit(group.sampled);
+  std::vector<int32_t> ids;
+  for (const SampledToken& token : group.sampled) ids.push_back(token.sample.id);
+  const Sequence::Outcome outcome = request.sequence.Commit(ids);
   v1::GenerateStats& stats = request.stats;
   stats.set_accepted(stats.accepted() + outcome.accepted);
   stats.set_rolled_back(stats.rolled_back() + outcome.rolled_back);
@@ -177,15 +174,13 @@ void Engine::FinishVerification(RowGroup& group) {
     Emit(request, std::move(event));
   }
   // A text that ended at an accepted draft leaves the row behind it without a meaning.
-  group.infos.resize(outcome.committed);
-  EmitCommitted(request, first, std::move(group.infos));
+  EmitCommitted(request, first, InfosOf(std::span(group.sampled).first(outcome.committed)));
 }
 
 void Engine::EmitCommitted(Request& request, int64_t first_index,
                            std::vector<v1::TokenInfo> infos) {
   totals_.generated_tokens += infos.size();
-  if (first_index + static_cast<int64_t>(infos.size()) > 1 &&
-      request.stats.second_token_committed_ms() == 0) {
+  if (first_index + std::ssize(infos) > 1 && request.stats.second_token_committed_ms() == 0) {
     request.stats.set_second_token_committed_ms(MsSince(request));
     if (request.stats.second_token_provisional_ms() == 0) {
       request.stats.set_second_token_provisional_ms(MsSince(request));

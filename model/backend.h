@@ -9,6 +9,7 @@
 
 #include "model/kv_ops.h"
 #include "model/kv_pool.h"
+#include "model/row_sampling.h"
 #include "model/transformer.h"
 
 namespace lynx {
@@ -19,6 +20,8 @@ class Backend {
 
   // A pass may hold up to `rows_max` rows.
   virtual std::unique_ptr<Transformer> NewTransformer(int64_t rows_max) = 0;
+  // Of the rows of its passes. `transformer` was made by this backend and outlives the sampler.
+  virtual std::unique_ptr<RowSampler> NewRowSampler(Transformer& transformer) = 0;
   virtual KvOps& kv_ops() = 0;
 
   // What its bits depend on besides model and code; empty on the CPU.

@@ -23,6 +23,9 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Transformer> NewTransformer(int64_t rows_max) override {
     return std::make_unique<CpuTransformer>(config_, weights_, kernels_, pool_, rows_max);
   }
+  std::unique_ptr<RowSampler> NewRowSampler(Transformer& transformer) override {
+    return NewHostRowSampler(transformer);
+  }
   KvOps& kv_ops() override { return kv_ops_; }
   std::string arithmetic() const override { return {}; }
   KvAllocator& page_memory() override { return HostKvMemory(); }

@@ -18,6 +18,7 @@ Engine::Engine(const EngineOptions& options, const ModelConfig& config,
       sink_(sink),
       wake_(std::move(wake)),
       transformer_(backend_->NewTransformer(options.chunk_tokens)),
+      row_sampler_(backend_->NewRowSampler(*transformer_)),
       page_pool_(options.kv_budget_bytes, backend_->page_memory()),
       sent_pool_(backend_->wire_memory() == nullptr
                      ? nullptr
@@ -41,6 +42,9 @@ absl::Status Engine::Validate(const v1::RunRequest& request) const {
   }
   RETURN_IF_ERROR(CheckTokenIds(AsSpan(request.prompt()), config_.vocab, "the prompt"));
   RETURN_IF_ERROR(CheckTokenIds(AsSpan(request.stop_token_ids()), config_.vocab, "stop_token_ids"));
+  RETURN_IF_ERROR(CheckSamplingLimits(request.stop_token_ids_size(),
+                                      request.sampling().logit_bias_size(), request.logprobs(),
+                                      request.prompt_logprobs()));
   RETURN_IF_ERROR(FromProto(request.sampling(), config_.vocab).status());
   RETURN_IF_ERROR(TransferIdFromBytes(request.transfer_id()).status());
   ASSIGN_OR_RETURN(const KvGeometry geometry, FromProto(request.format(), config_));

@@ -131,6 +131,7 @@ class Engine {
   RunSink& sink_;
   const std::function<void()> wake_;
   const std::unique_ptr<Transformer> transformer_;
+  const std::unique_ptr<RowSampler> row_sampler_;
   KvPool page_pool_;
   std::unique_ptr<KvPool> sent_pool_;  // null: what is sent lies in page_pool_
   const KvPlaces places_;
@@ -147,7 +148,6 @@ class Engine {
   std::vector<Run*> pass_runs_;                        // of the current pass
   std::vector<std::vector<LayerBlocks>> pass_blocks_;  // [layers, runs of the pass]
 
-  Sampler sampler_;
   uint64_t prompt_tokens_ = 0;
   uint64_t steps_ = 0;
 

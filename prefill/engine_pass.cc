@@ -1,5 +1,6 @@
 // The prefill engine's passes: chunks of prompts, blocks layer by layer, the first token.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -93,43 +94,46 @@ void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
 void Engine::SendPromptLogprobs(Run& run, int64_t row_base, int64_t count) {
   // Row i predicts the token behind it; the prompt's last row predicts the first generated token.
   const int64_t last = std::min(count, run.prompt_tokens() - 1 - run.position);
-  for (int64_t begin = 0; begin < last; begin += Transformer::kLogitRowsMax) {
-    const int64_t end = std::min(begin + Transformer::kLogitRowsMax, last);
-    std::vector<int64_t> rows;
-    for (int64_t i = begin; i < end; ++i) rows.push_back(row_base + i);
-    const float* logits = transformer_->Logits(rows);
+  if (last <= 0) return;
+  std::vector<int64_t> rows(last);
+  std::iota(rows.begin(), rows.end(), row_base);
+  const std::span ids = AsSpan(run.request.prompt()).subspan(run.position + 1, last);
+  const std::vector<Logprobs> logprobs =
+      row_sampler_->LogprobsOf(rows, ids, run.request.prompt_logprobs());
+  constexpr int64_t kTokensAMessage = 128;
+  for (int64_t begin = 0; begin < last; begin += kTokensAMessage) {
     v1::PrefillToDecode message;
     v1::PromptLogprobs* out = message.mutable_prompt_logprobs();
     out->set_first_position(run.position + begin + 1);
-    for (int64_t i = begin; i < end; ++i) {
-      *out->add_tokens() = MakeTokenInfo(logits + (i - begin) * config_.vocab, config_.vocab,
-                                         run.request.prompt(static_cast<int>(run.position + i + 1)),
-                                         run.request.prompt_logprobs());
+    for (int64_t i = begin; i < std::min(begin + kTokensAMessage, last); ++i) {
+      *out->add_tokens() = MakeTokenInfo(ids[i], logprobs[i]);
     }
     Tell(run, std::move(message));
   }
 }
 
 absl::Status Engine::SendFirstToken(Run& run, int64_t last_row) {
-  const int64_t rows[] = {last_row};
-  const float* logits = transformer_->Logits(rows);
   std::vector<int32_t> ending(run.request.stop_token_ids().begin(),
                               run.request.stop_token_ids().end());
   if (!run.request.ignore_eos()) {
     ending.insert(ending.end(), config_.eos_ids.begin(), config_.eos_ids.end());
   }
-  std::span<const int32_t> banned;
-  if (run.request.min_tokens() > 0) banned = ending;
-  const TokenCounts history{AsSpan(run.request.prompt())};
-  const SampleResult sample =
-      sampler_.Sample(logits, config_.vocab, run.sampling, history, run.prompt_tokens(), banned);
-  if (sample.invalid_logits) {
+  TokenCounts history{AsSpan(run.request.prompt())};
+  const SampleChain chain{.first_row = last_row,
+                          .params = &run.sampling,
+                          .history = &history,
+                          .position = run.prompt_tokens(),
+                          .banned = ending,
+                          .banned_rows = run.request.min_tokens(),
+                          .logprobs = run.request.logprobs()};
+  const SampledToken token = row_sampler_->Sample({&chain, 1})[0][0];
+  if (token.sample.invalid_logits) {
     return absl::InternalError("the model gave logits that are not finite");
   }
   v1::PrefillToDecode message;
   v1::FirstToken* first = message.mutable_first_token();
-  *first->mutable_token() = MakeTokenInfo(logits, config_.vocab, sample.id, run.request.logprobs());
-  first->set_ends_text(std::find(ending.begin(), ending.end(), sample.id) != ending.end());
+  *first->mutable_token() = MakeTokenInfo(token.sample.id, token.logprobs);
+  first->set_ends_text(std::find(ending.begin(), ending.end(), token.sample.id) != ending.end());
   Tell(run, std::move(message));
   return absl::OkStatus();
 }

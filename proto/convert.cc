@@ -21,13 +21,12 @@ absl::StatusOr<SamplingParams> FromProto(const v1::Sampling& sampling, int64_t v
   return params;
 }
 
-v1::TokenInfo MakeTokenInfo(const float* logits, int64_t vocab, int32_t id, int32_t logprobs) {
+v1::TokenInfo MakeTokenInfo(int32_t id, const std::optional<Logprobs>& logprobs) {
   v1::TokenInfo info;
   info.set_id(id);
-  if (logprobs < 0) return info;
-  const Logprobs computed = ComputeLogprobs(logits, vocab, id, logprobs);
-  info.set_logprob(computed.logprob);
-  for (const TokenLogprob& t : computed.top) {
+  if (!logprobs) return info;
+  info.set_logprob(logprobs->logprob);
+  for (const TokenLogprob& t : logprobs->top) {
     v1::TopLogprob* top = info.add_top();
     top->set_id(t.id);
     top->set_logprob(t.logprob);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -21,9 +22,8 @@ inline std::span<const int32_t> AsSpan(const google::protobuf::RepeatedField<int
 // INVALID_ARGUMENT that names the field that is out of range.
 absl::StatusOr<SamplingParams> FromProto(const v1::Sampling& sampling, int64_t vocab);
 
-// The token as clients are told of it. logits: [vocab] of the row that it was sampled from;
-// logprobs: -1 none, k >= 0 with the k most likely.
-v1::TokenInfo MakeTokenInfo(const float* logits, int64_t vocab, int32_t id, int32_t logprobs);
+// The token as clients are told of it.
+v1::TokenInfo MakeTokenInfo(int32_t id, const std::optional<Logprobs>& logprobs);
 
 // INVALID_ARGUMENT: an id outside [0, vocab). `what` names the list in the message.
 absl::Status CheckTokenIds(std::span<const int32_t> ids, int64_t vocab, std::string_view what);

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "model/cuda/cuda_transformer.h"
+#include "model/cuda/device_sampler.h"
 
 namespace lynx::cuda {
 namespace {
@@ -50,7 +51,8 @@ absl::Status CheckMemory(const ModelConfig& config, const CudaBackendOptions& op
   size_t free = 0, total = 0;
   RETURN_IF_ERROR(ToStatus(cudaMemGetInfo(&free, &total), "cannot ask for the GPU's memory"));
   const size_t weights = DeviceWeights::BytesNeeded(config, options.linear);
-  const size_t passes = CudaTransformer::BytesNeeded(config, options.rows_max);
+  const size_t passes = CudaTransformer::BytesNeeded(config, options.rows_max) +
+                        DeviceSampler::BytesNeeded(config, options.rows_max);
   const size_t needed = weights + passes + AsideBytes(config, options) + options.kv_bytes;
   if (needed <= free) return absl::OkStatus();
   return absl::ResourceExhaustedError(
@@ -90,6 +92,12 @@ std::unique_ptr<Transformer> CudaBackend::NewTransformer(int64_t rows_max) {
   auto transformer = CudaTransformer::Create(config_, *weights_, stream_.get(), rows_max);
   Must(transformer.status());
   return *std::move(transformer);
+}
+
+std::unique_ptr<RowSampler> CudaBackend::NewRowSampler(Transformer& transformer) {
+  auto sampler = DeviceSampler::Create(config_, static_cast<CudaTransformer&>(transformer));
+  Must(sampler.status());
+  return *std::move(sampler);
 }
 
 }  // namespace lynx::cuda

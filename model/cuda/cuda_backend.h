@@ -36,6 +36,7 @@ class CudaBackend final : public Backend {
                                                              const CudaBackendOptions& options);
 
   std::unique_ptr<Transformer> NewTransformer(int64_t rows_max) override;
+  std::unique_ptr<RowSampler> NewRowSampler(Transformer& transformer) override;
   KvOps& kv_ops() override { return *kv_ops_; }
   std::string arithmetic() const override { return arithmetic_; }
   KvAllocator& page_memory() override { return *pages_; }

@@ -36,6 +36,7 @@ class CudaTransformer final : public Transformer {
   // memory; at most kLogitRowsMax. Returns [count, vocab] in device memory, which more logits and
   // the next pass overwrite.
   const float* QueueLogits(const int32_t* rows, int64_t count);
+  int64_t pass_rows() const { return rows_; }  // of the last pass
   cudaStream_t stream() const { return stream_; }
 
  private:

@@ -140,6 +140,32 @@ struct Flood {
 
 }  // namespace
 
+TEST_CASE("decode engine: what would not fit into sampling's memory is refused by its name") {
+  World world;
+  const auto refused = [&](v1::GenerateRequest request) {
+    const absl::Status status =
+        world.engine.Submit(std::move(request), world.clock.Now() + std::chrono::hours(1)).status();
+    CHECK((status.ok() || absl::IsInvalidArgument(status)));
+    return std::string(status.message());
+  };
+  using Catch::Matchers::StartsWith;
+  v1::GenerateRequest request = MakeRequest({"a"}, 8, kTopLogprobsLimit);
+  for (int64_t i = 0; i < kStopIdsMax; ++i) request.add_stop_token_ids(i % 100);
+  CHECK(refused(request).empty());
+  request.add_stop_token_ids(1);
+  CHECK_THAT(refused(request), StartsWith("stop_token_ids: 1025"));
+
+  request = MakeRequest({"a"});
+  for (int i = 0; i <= kLogitBiasesMax; ++i) (*request.mutable_sampling()->mutable_logit_bias())[i];
+  CHECK_THAT(refused(request), StartsWith("logit_bias: 4097"));
+  request = MakeRequest({"a"});
+  request.set_logprobs(kTopLogprobsLimit + 1);
+  CHECK_THAT(refused(request), StartsWith("logprobs: 1001"));
+  request.set_logprobs(0);
+  request.set_prompt_logprobs(kTopLogprobsLimit + 1);
+  CHECK_THAT(refused(request), StartsWith("prompt_logprobs: 1001"));
+}
+
 TEST_CASE("decode engine: a prefill server that floods fails its attempt and nothing else") {
   const std::vector<Flood> floods = {
       {"ready", [](int) { return Ready(); }},

@@ -18,6 +18,9 @@ class StagedBackend final : public Backend {
   std::unique_ptr<Transformer> NewTransformer(int64_t rows_max) override {
     return cpu_.NewTransformer(rows_max);
   }
+  std::unique_ptr<RowSampler> NewRowSampler(Transformer& transformer) override {
+    return cpu_.NewRowSampler(transformer);
+  }
   KvOps& kv_ops() override { return cpu_.kv_ops(); }
   std::string arithmetic() const override { return cpu_.arithmetic(); }
   KvAllocator& page_memory() override { return cpu_.page_memory(); }

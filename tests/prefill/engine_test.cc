@@ -108,6 +108,30 @@ TEST_CASE("prefill engine: lost sessions are forgotten in the order of their end
   CHECK(absl::IsUnavailable(world.recorder.finished[run]));
 }
 
+TEST_CASE("prefill engine: what would not fit into sampling's memory is refused") {
+  World world;
+  const auto refused = [&](const v1::RunRequest& run) {
+    return absl::IsInvalidArgument(
+        world.engine.Submit(run, SessionId{1}, world.clock.Now() + std::chrono::hours(1)).status());
+  };
+  v1::RunRequest run = SomeRun(0, 10);
+  run.set_logprobs(kTopLogprobsLimit);
+  run.set_prompt_logprobs(kTopLogprobsLimit);
+  for (int64_t i = 0; i < kStopIdsMax; ++i) run.add_stop_token_ids(i % 100);
+  CHECK_FALSE(refused(run));
+  run.add_stop_token_ids(1);
+  CHECK(refused(run));
+  run = SomeRun(1, 10);
+  run.set_logprobs(kTopLogprobsLimit + 1);
+  CHECK(refused(run));
+  run = SomeRun(1, 10);
+  run.set_prompt_logprobs(kTopLogprobsLimit + 1);
+  CHECK(refused(run));
+  run = SomeRun(1, 10);
+  for (int i = 0; i <= kLogitBiasesMax; ++i) (*run.mutable_sampling()->mutable_logit_bias())[i];
+  CHECK(refused(run));
+}
+
 TEST_CASE("prefill engine: a decode server that floods one run harms no other") {
   World world;
   const RunId hostile = world.Submit(0);
