@@ -1,5 +1,6 @@
 #include "gateway/openai_fields.h"
 
+#include <iterator>
 #include <limits>
 
 #include "absl/strings/numbers.h"
@@ -12,10 +13,14 @@ namespace {
 constexpr int64_t kMaxId = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxTokens = int64_t{1} << 40;
 
-void ReadLogitBias(JsonFields& fields, v1::Sampling* out) {
+void ReadLogitBias(JsonFields& fields, const RequestLimits& limits, v1::Sampling* out) {
   const Json* bias = fields.Find("logit_bias");
   if (bias == nullptr) return;
   if (!bias->is_object()) return fields.Fail("logit_bias", "must map token ids to numbers.");
+  if (static_cast<int64_t>(bias->size()) > limits.max_logit_biases) {
+    return fields.Fail("logit_bias",
+                       absl::StrCat("may hold at most ", limits.max_logit_biases, " tokens."));
+  }
   for (const auto& [key, value] : bias->items()) {
     int32_t id = 0;
     if (!absl::SimpleAtoi(key, &id) || id < 0 || !value.is_number()) {
@@ -29,7 +34,7 @@ void ReadLogitBias(JsonFields& fields, v1::Sampling* out) {
   }
 }
 
-void ReadSampling(JsonFields& fields, v1::Sampling* out) {
+void ReadSampling(JsonFields& fields, const RequestLimits& limits, v1::Sampling* out) {
   double temperature = 1, top_p = 1, min_p = 0, repetition = 1, presence = 0, frequency = 0;
   int64_t top_k = 0;
   fields.Number("temperature", 0, 2, &temperature);
@@ -47,7 +52,7 @@ void ReadSampling(JsonFields& fields, v1::Sampling* out) {
   out->set_presence_penalty(presence);
   out->set_frequency_penalty(frequency);
   out->set_top_k(static_cast<int32_t>(top_k < 0 ? 0 : top_k));  // -1 and 0 both mean off
-  ReadLogitBias(fields, out);
+  ReadLogitBias(fields, limits, out);
 }
 
 void ReadStops(JsonFields& fields, const RequestLimits& limits, std::vector<std::string>* out) {
@@ -119,9 +124,12 @@ void ReadGenerationFields(JsonFields& fields, const RequestLimits& limits, Gener
   if (best_of && *best_of != out->n) fields.Fail("best_of", "must be equal to `n`.");
   fields.OptionalInt("seed", std::numeric_limits<int64_t>::min(),
                      std::numeric_limits<int64_t>::max(), &out->seed);
-  ReadSampling(fields, &out->sampling);
+  ReadSampling(fields, limits, &out->sampling);
   ReadStops(fields, limits, &out->stops);
   fields.Ids("stop_token_ids", &out->stop_token_ids);
+  if (std::ssize(out->stop_token_ids) > limits.max_stop_ids) {
+    fields.Fail("stop_token_ids", absl::StrCat("may hold at most ", limits.max_stop_ids, " ids."));
+  }
   fields.Bool("ignore_eos", &out->ignore_eos);
   fields.Bool("skip_special_tokens", &out->skip_special_tokens);
   fields.Bool("include_stop_str_in_output", &out->include_stop_str_in_output);

@@ -24,6 +24,9 @@ struct RequestLimits {
   int64_t max_logprobs = 20;      // alternatives a token
   int64_t max_stops = 64;         // stop strings
   int64_t max_stop_bytes = 1024;  // each
+  // What servers take (model/row_sampling.h).
+  int64_t max_stop_ids = 1024;
+  int64_t max_logit_biases = 4096;
 };
 
 // The fields that completions and chat share.

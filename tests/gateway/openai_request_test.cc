@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "gateway/api_error.h"
+#include "model/row_sampling.h"
 
 namespace lynx {
 namespace {
@@ -104,6 +105,28 @@ TEST_CASE("fields that both endpoints share") {
     CHECK(CompletionParam(row.extra) == row.param);
     CHECK(ChatParam(row.extra) == row.param);
   }
+}
+
+TEST_CASE("lists are no longer than servers take") {
+  const auto ids = [](int64_t count) {
+    std::string list = "\"stop_token_ids\":[0";
+    for (int64_t i = 1; i < count; ++i) list += ",7";
+    return list + "]";
+  };
+  const auto biases = [](int64_t count) {
+    std::string map = "\"logit_bias\":{\"0\":1";
+    for (int64_t i = 1; i < count; ++i) map += ",\"" + std::to_string(i) + "\":-1";
+    return map + "}";
+  };
+  CHECK(CompletionParam(ids(kLimits.max_stop_ids)) == "(ok)");
+  CHECK(CompletionParam(ids(kLimits.max_stop_ids + 1)) == "stop_token_ids");
+  CHECK(ChatParam(ids(kLimits.max_stop_ids + 1)) == "stop_token_ids");
+  CHECK(CompletionParam(biases(kLimits.max_logit_biases)) == "(ok)");
+  CHECK(CompletionParam(biases(kLimits.max_logit_biases + 1)) == "logit_bias");
+  CHECK(ChatParam(biases(kLimits.max_logit_biases + 1)) == "logit_bias");
+  // A server takes what the gateway lets through.
+  CHECK(kLimits.max_stop_ids == kStopIdsMax);
+  CHECK(kLimits.max_logit_biases == kLogitBiasesMax);
 }
 
 TEST_CASE("log-probabilities by endpoint") {
