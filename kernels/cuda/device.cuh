@@ -56,7 +56,8 @@ cudaError_t Launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block
 #if LYNX_EMULATED
   // Copies by value, as the device gets them.
   auto thread_body = [kernel, ... copies = static_cast<P>(arguments)] { kernel(copies...); };
-  return simt::QueueLaunch(name, grid, block, smem_bytes, stream, std::move(thread_body));
+  return simt::QueueLaunch(name, reinterpret_cast<const void*>(kernel), grid, block, smem_bytes,
+                           stream, std::move(thread_body));
 #else
   (void)name;
   constexpr size_t kWithoutOptIn = 48 * 1024;

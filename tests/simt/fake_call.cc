@@ -152,6 +152,18 @@ size_t AllocatedDeviceBytes() {
   return bytes;
 }
 
+std::map<std::string, uint64_t> CallCounts() {
+  World& w = TheWorld();
+  const Lock lock(w.mutex);
+  return w.calls;
+}
+
+std::set<std::pair<std::string, const void*>> TakeLaunchedKernels() {
+  World& w = TheWorld();
+  const Lock lock(w.mutex);
+  return std::exchange(w.launched, {});
+}
+
 }  // namespace simt
 
 extern "C" {

@@ -114,12 +114,14 @@ bool MayAllocate(World& w) {
   return false;
 }
 
-cudaError_t AllocatePinned(void** out, size_t bytes) {
-  return Call([&](World& w, Lock&) {
-    if (out == nullptr) return cudaErrorInvalidValue;
-    *out = MayAllocate(w) ? w.pinned.Allocate(bytes) : nullptr;
-    return *out != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
-  });
+cudaError_t AllocatePinned(void** out, size_t bytes, const char* name = __builtin_FUNCTION()) {
+  return Call(
+      [&](World& w, Lock&) {
+        if (out == nullptr) return cudaErrorInvalidValue;
+        *out = MayAllocate(w) ? w.pinned.Allocate(bytes) : nullptr;
+        return *out != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
+      },
+      Rules::kNormal, name);
 }
 
 }  // namespace

@@ -18,6 +18,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
 
 namespace simt {
 
@@ -61,9 +65,10 @@ cudaError_t Report(cudaError_t error);
 
 // ---- for device.cuh
 
-// Checks the configuration, then queues the grid. `run` is called with the grid's turn.
-cudaError_t QueueLaunch(const char* name, dim3 grid, dim3 block, size_t smem_bytes,
-                        cudaStream_t stream, std::function<void()> thread_body);
+// Checks the configuration, then queues the grid: `thread_body` is called for each of its threads.
+// `kernel` is the function that it calls.
+cudaError_t QueueLaunch(const char* name, const void* kernel, dim3 grid, dim3 block,
+                        size_t smem_bytes, cudaStream_t stream, std::function<void()> thread_body);
 
 // ---- for tests
 
@@ -92,5 +97,13 @@ void ResetDevice();
 
 // What is allocated now; for tests that nothing leaks.
 size_t AllocatedDeviceBytes();
+
+// How often each function of the runtime was called since the process started, those that are built
+// on another one under the other's name; kernels' launches, captured ones too, as "QueueLaunch".
+std::map<std::string, uint64_t> CallCounts();
+
+// Kernels that were launched since the last call: name and function, so that instances of a
+// template are told apart.
+std::set<std::pair<std::string, const void*>> TakeLaunchedKernels();
 
 }  // namespace simt

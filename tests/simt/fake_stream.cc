@@ -22,27 +22,33 @@ void OrderWithLegacy(World& w, CUstream_st& s) {
   }
 }
 
-cudaError_t AddWork(cudaStream_t handle, std::function<Step()> work) {
-  return Call([&](World& w, Lock& lock) {
-    auto s = FindStream(w, handle);
-    if (s == nullptr) return cudaErrorInvalidResourceHandle;
-    Add(w, lock, *s, {std::move(work), nullptr, nullptr});
-    return cudaSuccess;
-  });
+cudaError_t AddWork(cudaStream_t handle, std::function<Step()> work,
+                    const char* name = __builtin_FUNCTION()) {
+  return Call(
+      [&](World& w, Lock& lock) {
+        auto s = FindStream(w, handle);
+        if (s == nullptr) return cudaErrorInvalidResourceHandle;
+        Add(w, lock, *s, {std::move(work), nullptr, nullptr});
+        return cudaSuccess;
+      },
+      Rules::kNormal, name);
 }
 
-cudaError_t CreateStream(cudaStream_t* out, unsigned flags, int priority) {
-  return Call([&](World& w, Lock&) {
-    if (out == nullptr || (flags & ~unsigned{cudaStreamNonBlocking}) != 0) {
-      return cudaErrorInvalidValue;
-    }
-    auto s = std::make_shared<CUstream_st>();
-    s->blocking = flags == cudaStreamDefault;
-    s->priority = priority;
-    *out = s.get();
-    w.streams[s.get()] = std::move(s);
-    return cudaSuccess;
-  });
+cudaError_t CreateStream(cudaStream_t* out, unsigned flags, int priority,
+                         const char* name = __builtin_FUNCTION()) {
+  return Call(
+      [&](World& w, Lock&) {
+        if (out == nullptr || (flags & ~unsigned{cudaStreamNonBlocking}) != 0) {
+          return cudaErrorInvalidValue;
+        }
+        auto s = std::make_shared<CUstream_st>();
+        s->blocking = flags == cudaStreamDefault;
+        s->priority = priority;
+        *out = s.get();
+        w.streams[s.get()] = std::move(s);
+        return cudaSuccess;
+      },
+      Rules::kNormal, name);
 }
 
 bool Pending(const CUevent_st& e) { return e.last != nullptr && !e.last->done; }
@@ -80,12 +86,18 @@ cudaError_t EnqueuePolled(cudaStream_t stream, std::function<Step()> work) {
   return fake::AddWork(stream, std::move(work));
 }
 
-cudaError_t QueueLaunch(const char* name, dim3 grid, dim3 block, size_t smem_bytes,
-                        cudaStream_t stream, std::function<void()> thread_body) {
+cudaError_t QueueLaunch(const char* name, const void* kernel, dim3 grid, dim3 block,
+                        size_t smem_bytes, cudaStream_t stream, std::function<void()> thread_body) {
   if (!ValidLaunch(grid, block, smem_bytes)) return Report(cudaErrorInvalidConfiguration);
-  return Enqueue(stream, [=, body = std::move(thread_body)]() mutable {
+  {
+    World& w = fake::TheWorld();
+    const Lock lock(w.mutex);
+    w.launched.emplace(name, kernel);
+  }
+  return fake::AddWork(stream, [=, body = std::move(thread_body)]() mutable {
     auto run = [](void* b) { (*static_cast<std::function<void()>*>(b))(); };
     RunGrid(grid, block, smem_bytes, run, &body, name);
+    return Step::kDone;
   });
 }
 

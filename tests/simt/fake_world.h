@@ -8,6 +8,8 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "fake_cuda.h"
@@ -84,6 +86,8 @@ struct World {
   std::set<std::shared_ptr<Capture>> captures;
   DeviceMemory memory;
   PinnedMemory pinned;
+  std::map<std::string, uint64_t> calls;                   // of functions, by name
+  std::set<std::pair<std::string, const void*>> launched;  // kernels
   // Held while an operation runs, but for BlockingRegion.
   std::mutex device;
 };
@@ -99,10 +103,12 @@ enum class Rules {
   kCleanup,  // done even then
 };
 // Runs body(world, lock) with the world's lock, unless an error stands, and reports the result.
+// `name`: the function that is called.
 template <class F>
-cudaError_t Call(F body, Rules rules = Rules::kNormal) {
+cudaError_t Call(F body, Rules rules = Rules::kNormal, const char* name = __builtin_FUNCTION()) {
   World& w = TheWorld();
   Lock lock(w.mutex);
+  ++w.calls[name];
   EnsureFaultHandler(w.memory);
   const cudaError_t refused = StandingError(w);
   if (refused != cudaSuccess && rules == Rules::kNormal) return Report(refused);

@@ -232,4 +232,33 @@ TEST_CASE("freeing waits for the device") {
   CHECK(ran);
 }
 
+TEST_CASE("calls are counted by the function's name") {
+  const auto counts = [] {
+    std::map<std::string, uint64_t> all = simt::CallCounts();
+    return std::vector<uint64_t>{all["cudaMalloc"],    all["cudaFree"],
+                                 all["cudaHostAlloc"], all["cudaMallocHost"],
+                                 all["QueueLaunch"],   all["cudaStreamCreateWithFlags"]};
+  };
+  const std::vector<uint64_t> before = counts();
+  auto* d = Allocate<int>(4);
+  void* pinned = nullptr;
+  cudaStream_t stream = nullptr;
+  REQUIRE(cudaHostAlloc(&pinned, 16, cudaHostAllocDefault) == cudaSuccess);
+  REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+  simt::TakeLaunchedKernels();
+  const int kernels[2] = {};
+  for (int i : {0, 0, 1}) {
+    REQUIRE(simt::QueueLaunch("kernel", kernels + i, 1, 1, 0, stream, [] {}) == cudaSuccess);
+  }
+  CHECK(simt::TakeLaunchedKernels() == std::set<std::pair<std::string, const void*>>{
+                                           {"kernel", kernels}, {"kernel", kernels + 1}});
+  CHECK(simt::TakeLaunchedKernels().empty());
+  REQUIRE(cudaFree(d) == cudaSuccess);
+  REQUIRE(cudaFreeHost(pinned) == cudaSuccess);
+  REQUIRE(cudaStreamDestroy(stream) == cudaSuccess);
+  std::vector<uint64_t> calls = counts();
+  for (size_t i = 0; i < calls.size(); ++i) calls[i] -= before[i];
+  CHECK(calls == std::vector<uint64_t>{1, 1, 1, 0, 3, 1});
+}
+
 }  // namespace lynx::testing
