@@ -9,7 +9,7 @@
 
 #include "model/backend.h"
 #include "model/model_config.h"
-#include "model/weights.h"
+#include "model/weights_out.h"
 #include "runtime/status.h"
 
 namespace lynx {
@@ -29,10 +29,11 @@ struct DeviceOptions {
 // OK: the CPU, or a device that this build has. FAILED_PRECONDITION names the build that has it.
 absl::Status CheckDevice(const std::string& name);
 
-// Opens a device that is not the CPU, and copies config and weights to it: seconds.
+// Opens a device that is not the CPU, and copies config and weights, which `feed` puts, to it:
+// seconds.
 // FAILED_PRECONDITION: CheckDevice's, no driver, no such GPU; RESOURCE_EXHAUSTED: too little
 // memory; INVALID_ARGUMENT: a model that it does not run.
 absl::StatusOr<std::unique_ptr<Backend>> OpenGpu(const DeviceOptions& options,
-                                                 const ModelConfig& config, const Weights& weights);
+                                                 const ModelConfig& config, FeedWeights feed);
 
 }  // namespace lynx

@@ -5,12 +5,16 @@
 
 #include "model/gguf_config.h"
 #include "model/hf_config.h"
+#include "model/weights_reader.h"
 
 namespace lynx {
 
 namespace {
 
 namespace fs = std::filesystem;
+
+using ReadSource =
+    absl::FunctionRef<absl::StatusOr<Weights>(const ModelConfig&, const TensorSource&)>;
 
 absl::StatusOr<ModelMetadata> GgufMetadata(const std::string& path) {
   ASSIGN_OR_RETURN(GgufFile file, GgufFile::Open(path));
@@ -23,10 +27,10 @@ absl::StatusOr<ModelMetadata> GgufMetadata(const std::string& path) {
   return model;
 }
 
-absl::StatusOr<LoadedModel> LoadGguf(const std::string& path, int threads) {
+absl::StatusOr<LoadedModel> LoadGguf(const std::string& path, ReadSource read) {
   ASSIGN_OR_RETURN(ModelMetadata metadata, GgufMetadata(path));
   const GgufFile& file = *metadata.files.gguf;
-  auto weights = LoadWeights(metadata.config, SourceFromGguf(file, metadata.config), threads);
+  auto weights = read(metadata.config, SourceFromGguf(file, metadata.config));
   if (!weights.ok()) return Annotate(weights.status(), path);
   file.ReleasePages();
   return LoadedModel{std::move(metadata.config), std::move(metadata.files), *std::move(weights)};
@@ -39,11 +43,10 @@ absl::StatusOr<ModelMetadata> HfMetadata(const std::string& folder) {
   return model;
 }
 
-absl::StatusOr<LoadedModel> LoadHf(const std::string& path, int threads) {
+absl::StatusOr<LoadedModel> LoadHf(const std::string& path, ReadSource read) {
   ASSIGN_OR_RETURN(ModelMetadata metadata, HfMetadata(path));
   ASSIGN_OR_RETURN(SafetensorsFolder folder, SafetensorsFolder::Open(path));
-  auto weights = LoadWeights(metadata.config,
-                             SourceFromSafetensors(folder.tensors(), metadata.config), threads);
+  auto weights = read(metadata.config, SourceFromSafetensors(folder.tensors(), metadata.config));
   if (!weights.ok()) return Annotate(weights.status(), path);
   return LoadedModel{std::move(metadata.config), std::move(metadata.files), *std::move(weights)};
 }
@@ -82,7 +85,24 @@ absl::StatusOr<ModelMetadata> LoadModelMetadata(const std::string& path) {
 }
 
 absl::StatusOr<LoadedModel> LoadModel(const std::string& path, int threads) {
-  return IsFolder(path) ? LoadHf(path, threads) : LoadGguf(path, threads);
+  const auto read = [&](const ModelConfig& config, const TensorSource& source) {
+    return LoadWeights(config, source, threads);
+  };
+  return IsFolder(path) ? LoadHf(path, read) : LoadGguf(path, read);
+}
+
+absl::StatusOr<LoadedModel> LoadModelInto(const std::string& path, int threads, TakeWeights take) {
+  const auto read = [&](const ModelConfig& config,
+                        const TensorSource& source) -> absl::StatusOr<Weights> {
+    Weights hash_only;
+    const auto feed = [&](WeightsOut& out) -> absl::Status {
+      ASSIGN_OR_RETURN(hash_only.hash, ReadWeights(config, source, threads, out));
+      return absl::OkStatus();
+    };
+    RETURN_IF_ERROR(take(config, feed));
+    return hash_only;
+  };
+  return IsFolder(path) ? LoadHf(path, read) : LoadGguf(path, read);
 }
 
 }  // namespace lynx

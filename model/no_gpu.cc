@@ -10,7 +10,7 @@ absl::Status CheckDevice(const std::string& name) {
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> OpenGpu(const DeviceOptions& options, const ModelConfig&,
-                                                 const Weights&) {
+                                                 FeedWeights) {
   RETURN_IF_ERROR(CheckDevice(options.name));
   return absl::InvalidArgumentError("the CPU is no GPU");
 }

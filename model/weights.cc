@@ -1,175 +1,144 @@
 #include "model/weights.h"
 
 #include <algorithm>
-#include <thread>
+#include <limits>
 #include <utility>
 
-#include "model/tensor_loader.h"
-#include "runtime/thread_pool.h"
+#include "model/weights_reader.h"
 
 namespace lynx {
-
 namespace {
 
-// Of a batch: so many that threads seldom wait for the slowest, so few that they stay in the cache.
-constexpr int64_t kPiecesPerThread = 4;
-
-class WeightsBuilder {
+// Packs what is read.
+class Packer final : public WeightsOut {
  public:
-  WeightsBuilder(const ModelConfig& config, const TensorSource& source, ThreadPool& pool)
-      : c_(config), names_(*source.names), tensors_(source), pool_(pool), hasher_(config) {}
+  explicit Packer(Weights* weights) : weights_(*weights) {}
 
-  absl::StatusOr<Weights> Build() {
-    Weights weights;
-    RETURN_IF_ERROR(ReadEmbedding(&weights));
-    for (int64_t layer = 0; layer < c_.layers; ++layer) {
-      prefix_ = absl::StrCat(std::string(names_.layer_prefix), layer, ".");
-      LayerWeights& out = weights.layers.emplace_back();
-      RETURN_IF_ERROR(ReadAttention(&out));
-      RETURN_IF_ERROR(ReadFeedForward(&out));
+  absl::Status BeginMatrix(MatrixRole role, int64_t layer, int64_t rows, int64_t columns) override {
+    packed_ = nullptr;
+    if (role == MatrixRole::kTokenEmbedding) {
+      weights_.token_embedding = AlignedBuffer<bf16>(static_cast<size_t>(rows * columns));
+    } else {
+      packed_ = &MatrixOf(role, layer);
+      *packed_ = PackedWeights(rows, columns, weights_.memory);
     }
-    RETURN_IF_ERROR(ReadHead(&weights));
-    RETURN_IF_ERROR(tensors_.CheckAllRead());
-    tensors_.LogRounding();
-    weights.hash = hasher_.Finish();
-    weights.memory = std::move(memory_);
-    return weights;
+    columns_ = columns;
+    return absl::OkStatus();
+  }
+  int64_t BatchValuesMax() const override { return std::numeric_limits<int64_t>::max(); }
+  absl::StatusOr<std::span<bf16>> Room(int64_t values) override {
+    rows_.resize(static_cast<size_t>(values));
+    return std::span<bf16>(rows_);
+  }
+  void PutPiece(int64_t first_row, int64_t count, const bf16* rows) override {
+    if (packed_ != nullptr) return packed_->SetRows(first_row, count, rows);
+    std::copy_n(rows, count * columns_, weights_.token_embedding.data() + first_row * columns_);
+  }
+  absl::Status PutBatch(int64_t, std::span<const bf16>) override { return absl::OkStatus(); }
+  absl::Status PutVector(VectorRole role, int64_t layer, std::span<const float> values) override {
+    VectorOf(role, layer).assign(values.begin(), values.end());
+    return absl::OkStatus();
   }
 
  private:
-  // One tensor's rows inside a fused matrix or bias.
-  struct Part {
-    std::string name;
-    int64_t rows;
-    int64_t heads = 0;  // of Q and K, whose rows may have to be reordered
-  };
-
-  std::string LayerName(std::string_view name) const { return prefix_ + std::string(name); }
-
-  absl::Status ReadEmbedding(Weights* out) {
-    if (c_.tied_embeddings) {
-      return ReadMatrices({{std::string(names_.token_embedding), c_.vocab}}, c_.hidden,
-                          &out->lm_head);
+  LayerWeights& LayerAt(int64_t layer) {
+    if (layer == static_cast<int64_t>(weights_.layers.size())) weights_.layers.emplace_back();
+    return weights_.layers[static_cast<size_t>(layer)];
+  }
+  PackedWeights& MatrixOf(MatrixRole role, int64_t layer) {
+    switch (role) {
+      case MatrixRole::kQkv:
+        return LayerAt(layer).qkv;
+      case MatrixRole::kAttentionOutput:
+        return LayerAt(layer).attention_output;
+      case MatrixRole::kGateUp:
+        return LayerAt(layer).gate_up;
+      case MatrixRole::kDown:
+        return LayerAt(layer).down;
+      default:
+        return weights_.lm_head;
     }
-    ASSIGN_OR_RETURN(const ModelTensor* tensor,
-                     tensors_.FindMatrix(std::string(names_.token_embedding), c_.vocab, c_.hidden));
-    out->token_embedding = AlignedBuffer<bf16>(static_cast<size_t>(c_.vocab * c_.hidden));
-    pool_.ForEach(c_.vocab, [&](int64_t row) {
-      const auto columns = static_cast<size_t>(c_.hidden);
-      tensors_.ReadRows(*tensor, 0, row,
-                        out->token_embedding.span().subspan(row * columns, columns));
-    });
-    hasher_.Add(std::as_const(out->token_embedding).span());
-    return absl::OkStatus();
   }
-
-  absl::Status ReadAttention(LayerWeights* out) {
-    const int64_t q_rows = c_.q_heads * c_.head_dim;
-    const int64_t kv_rows = c_.kv_heads * c_.head_dim;
-    RETURN_IF_ERROR(
-        ReadVectors({{LayerName(names_.attention_norm), c_.hidden}}, &out->attention_norm));
-    RETURN_IF_ERROR(ReadMatrices({{LayerName(names_.q), q_rows, c_.q_heads},
-                                  {LayerName(names_.k), kv_rows, c_.kv_heads},
-                                  {LayerName(names_.v), kv_rows}},
-                                 c_.hidden, &out->qkv));
-    if (c_.qkv_bias) {
-      RETURN_IF_ERROR(ReadVectors({{LayerName(names_.q_bias), q_rows, c_.q_heads},
-                                   {LayerName(names_.k_bias), kv_rows, c_.kv_heads},
-                                   {LayerName(names_.v_bias), kv_rows}},
-                                  &out->qkv_bias));
-    }
-    return ReadMatrices({{LayerName(names_.attention_output), c_.hidden}}, q_rows,
-                        &out->attention_output);
-  }
-
-  absl::Status ReadFeedForward(LayerWeights* out) {
-    RETURN_IF_ERROR(ReadVectors({{LayerName(names_.ffn_norm), c_.hidden}}, &out->ffn_norm));
-    RETURN_IF_ERROR(ReadMatrices(
-        {{LayerName(names_.gate), c_.intermediate}, {LayerName(names_.up), c_.intermediate}},
-        c_.hidden, &out->gate_up));
-    return ReadMatrices({{LayerName(names_.down), c_.hidden}}, c_.intermediate, &out->down);
-  }
-
-  absl::Status ReadHead(Weights* out) {
-    RETURN_IF_ERROR(ReadVectors({{std::string(names_.final_norm), c_.hidden}}, &out->final_norm));
-    if (c_.tied_embeddings) return absl::OkStatus();
-    return ReadMatrices({{std::string(names_.lm_head), c_.vocab}}, c_.hidden, &out->lm_head);
-  }
-
-  absl::Status ReadMatrices(const std::vector<Part>& parts, int64_t columns, PackedWeights* out) {
-    std::vector<const ModelTensor*> tensors;
-    int64_t rows = 0;
-    for (const Part& part : parts) {
-      ASSIGN_OR_RETURN(tensors.emplace_back(), tensors_.FindMatrix(part.name, part.rows, columns));
-      rows += part.rows;
-    }
-    // Only now: what the config claims is in the file, so the size is no invention.
-    *out = PackedWeights(rows, columns, memory_);
-    int64_t row = 0;
-    for (size_t i = 0; i < parts.size(); ++i) {
-      CopyRows(*tensors[i], parts[i].heads, row, out);
-      row += parts[i].rows;
-    }
-    return absl::OkStatus();
-  }
-
-  // Packs all rows of the tensor as rows [first_row, ...) of `out`: some pieces at a time, side by
-  // side, then hashed in their order. Pieces end where panels of `out` do.
-  void CopyRows(const ModelTensor& tensor, int64_t heads, int64_t first_row, PackedWeights* out) {
-    const int64_t columns = tensor.shape[1];
-    const int64_t lead = first_row % kPanelColumns;
-    const int64_t pieces = (lead + tensor.shape[0] + kPanelColumns - 1) / kPanelColumns;
-    const auto row_of = [&](int64_t piece) {
-      return std::clamp<int64_t>(piece * kPanelColumns - lead, 0, tensor.shape[0]);
-    };
-    const int64_t batch = kPiecesPerThread * pool_.threads();
-    for (int64_t first = 0; first < pieces; first += batch) {
-      const int64_t count = std::min(batch, pieces - first);
-      const int64_t begin = row_of(first);
-      rows_.resize(static_cast<size_t>((row_of(first + count) - begin) * columns));
-      pool_.ForEach(count, [&](int64_t i) {
-        const int64_t row = row_of(first + i);
-        const int64_t rows = row_of(first + i + 1) - row;
-        const std::span<bf16> piece(rows_.data() + (row - begin) * columns,
-                                    static_cast<size_t>(rows * columns));
-        tensors_.ReadRows(tensor, heads, row, piece);
-        out->SetRows(first_row + row, rows, piece.data());
-      });
-      hasher_.Add(std::span<const bf16>(rows_));
+  std::vector<float>& VectorOf(VectorRole role, int64_t layer) {
+    switch (role) {
+      case VectorRole::kAttentionNorm:
+        return LayerAt(layer).attention_norm;
+      case VectorRole::kQkvBias:
+        return LayerAt(layer).qkv_bias;
+      case VectorRole::kFfnNorm:
+        return LayerAt(layer).ffn_norm;
+      default:
+        return weights_.final_norm;
     }
   }
 
-  absl::Status ReadVectors(const std::vector<Part>& parts, std::vector<float>* out) {
-    for (const Part& part : parts) {
-      ASSIGN_OR_RETURN(std::vector<float> values,
-                       tensors_.ReadVector(part.name, part.rows, part.heads));
-      out->insert(out->end(), values.begin(), values.end());
-    }
-    hasher_.Add(std::span<const float>(*out));
-    return absl::OkStatus();
-  }
-
-  const ModelConfig& c_;
-  const TensorNames& names_;
-  TensorLoader tensors_;
-  ThreadPool& pool_;
-  WeightsHasher hasher_;
-  HugePageArena memory_;    // of all packed weights
-  std::string prefix_;      // of the layer that is being read
-  std::vector<bf16> rows_;  // [rows of a batch, columns], scratch of CopyRows
+  Weights& weights_;
+  PackedWeights* packed_ = nullptr;  // the matrix that is being read; null: the embedding
+  int64_t columns_ = 0;              // of it
+  std::vector<bf16> rows_;           // the batch
 };
+
+using GetRow = absl::FunctionRef<void(int64_t row, bf16* to)>;
+
+// Puts rows that GetRow gives.
+absl::Status PutMatrix(MatrixRole role, int64_t layer, int64_t rows, int64_t columns, GetRow row_of,
+                       WeightsOut& out) {
+  RETURN_IF_ERROR(out.BeginMatrix(role, layer, rows, columns));
+  const int64_t batch =
+      out.BatchValuesMax() / (columns * kPanelColumns) * kPanelColumns;  // whole panels
+  for (int64_t begin = 0; begin < rows; begin += batch) {
+    const int64_t count = std::min(batch, rows - begin);
+    ASSIGN_OR_RETURN(const std::span<bf16> room, out.Room(count * columns));
+    for (int64_t i = 0; i < count; ++i) row_of(begin + i, room.data() + i * columns);
+    out.PutPiece(begin, count, room.data());
+    RETURN_IF_ERROR(out.PutBatch(begin, room));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PutPacked(MatrixRole role, int64_t layer, const PackedWeights& matrix,
+                       WeightsOut& out) {
+  return PutMatrix(
+      role, layer, matrix.n(), matrix.k(), [&](int64_t row, bf16* to) { matrix.GetRow(row, to); },
+      out);
+}
+
+absl::Status PutLayer(int64_t i, const LayerWeights& layer, WeightsOut& out) {
+  RETURN_IF_ERROR(out.PutVector(VectorRole::kAttentionNorm, i, layer.attention_norm));
+  RETURN_IF_ERROR(PutPacked(MatrixRole::kQkv, i, layer.qkv, out));
+  if (!layer.qkv_bias.empty()) {
+    RETURN_IF_ERROR(out.PutVector(VectorRole::kQkvBias, i, layer.qkv_bias));
+  }
+  RETURN_IF_ERROR(PutPacked(MatrixRole::kAttentionOutput, i, layer.attention_output, out));
+  RETURN_IF_ERROR(out.PutVector(VectorRole::kFfnNorm, i, layer.ffn_norm));
+  RETURN_IF_ERROR(PutPacked(MatrixRole::kGateUp, i, layer.gate_up, out));
+  return PutPacked(MatrixRole::kDown, i, layer.down, out);
+}
 
 }  // namespace
 
 absl::StatusOr<Weights> LoadWeights(const ModelConfig& config, const TensorSource& source,
                                     int threads) {
-  absl::StatusOr<Weights> weights;
-  // On a thread of its own, because a pool changes the float mode of its owner's.
-  std::thread([&] {
-    ThreadPool pool(threads);
-    weights = WeightsBuilder(config, source, pool).Build();
-  }).join();
+  Weights weights;
+  Packer packer(&weights);
+  ASSIGN_OR_RETURN(weights.hash, ReadWeights(config, source, threads, packer));
   return weights;
+}
+
+absl::Status PutWeights(const Weights& weights, WeightsOut& out) {
+  const int64_t columns = weights.lm_head.k();
+  const auto embedding = std::as_const(weights.token_embedding).span();
+  if (!embedding.empty()) {
+    RETURN_IF_ERROR(PutMatrix(
+        MatrixRole::kTokenEmbedding, 0, static_cast<int64_t>(embedding.size()) / columns, columns,
+        [&](int64_t row, bf16* to) { std::copy_n(embedding.data() + row * columns, columns, to); },
+        out));
+  }
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    RETURN_IF_ERROR(PutLayer(static_cast<int64_t>(i), weights.layers[i], out));
+  }
+  RETURN_IF_ERROR(out.PutVector(VectorRole::kFinalNorm, 0, weights.final_norm));
+  return PutPacked(MatrixRole::kLmHead, 0, weights.lm_head, out);
 }
 
 }  // namespace lynx

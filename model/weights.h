@@ -9,6 +9,7 @@
 #include "model/model_config.h"
 #include "model/tensor_source.h"
 #include "model/weights_hash.h"
+#include "model/weights_out.h"
 #include "runtime/aligned_buffer.h"
 #include "runtime/bf16.h"
 #include "runtime/huge_page_arena.h"
@@ -44,5 +45,8 @@ struct Weights {
 // every number of threads.
 absl::StatusOr<Weights> LoadWeights(const ModelConfig& config, const TensorSource& source,
                                     int threads = 1);
+
+// Puts loaded weights into something else, as ReadWeights does those of a file.
+absl::Status PutWeights(const Weights& weights, WeightsOut& out);
 
 }  // namespace lynx

@@ -6,18 +6,27 @@
 
 namespace lynx {
 
+namespace {
+
+// On a GPU the weights go there alone.
+absl::StatusOr<LoadedModel> LoadFor(const EngineServerOptions& options,
+                                    std::unique_ptr<Backend>* gpu) {
+  if (options.device.name == kCpuDevice) return LoadModel(options.model, options.threads);
+  return LoadModelInto(options.model, options.threads,
+                       [&](const ModelConfig& config, FeedWeights feed) -> absl::Status {
+                         ASSIGN_OR_RETURN(*gpu, OpenGpu(options.device, config, feed));
+                         return absl::OkStatus();
+                       });
+}
+
+}  // namespace
+
 absl::StatusOr<ServedModel> LoadServedModel(const EngineServerOptions& options, const char* role,
                                             KvTarget target, int64_t max_context) {
   const Kernels* kernels = SelectKernels();
   if (kernels == nullptr) return absl::InternalError("no kernel tier passes its self-test");
-  ASSIGN_OR_RETURN(LoadedModel model, LoadModel(options.model, options.threads));
   std::unique_ptr<Backend> gpu;
-  if (options.device.name != kCpuDevice) {
-    ASSIGN_OR_RETURN(gpu, OpenGpu(options.device, model.config, model.weights));
-    const WeightsHash hash = model.weights.hash;
-    model.weights = {};  // the host's copy
-    model.weights.hash = hash;
-  }
+  ASSIGN_OR_RETURN(LoadedModel model, LoadFor(options, &gpu));
   v1::ServerInfo info;
   *info.mutable_identity() =
       MakeIdentity(model.config, model.weights.hash, target, options.device.name,

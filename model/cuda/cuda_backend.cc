@@ -67,13 +67,19 @@ absl::Status CheckMemory(const ModelConfig& config, const CudaBackendOptions& op
 
 absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
     const ModelConfig& config, const Weights& weights, const CudaBackendOptions& options) {
+  const auto feed = [&](WeightsOut& out) { return PutWeights(weights, out); };
+  return Create(config, FeedWeights(feed), options);
+}
+
+absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
+    const ModelConfig& config, FeedWeights feed, const CudaBackendOptions& options) {
   RETURN_IF_ERROR(CheckModel(config));
   ASSIGN_OR_RETURN(const cudaDeviceProp properties, OpenDevice(options.device));
   RETURN_IF_ERROR(CheckMemory(config, options));
   std::unique_ptr<CudaBackend> backend(new CudaBackend(config, options.device));
   ASSIGN_OR_RETURN(backend->stream_, NewStream());
   ASSIGN_OR_RETURN(backend->weights_,
-                   DeviceWeights::Upload(config, weights, options.linear, backend->stream_.get()));
+                   DeviceWeights::Upload(config, feed, options.linear, backend->stream_.get()));
   ASSIGN_OR_RETURN(backend->pages_, Arena::Create(MemoryKind::kDevice, options.kv_bytes));
   if (options.wire_bytes > 0) {
     ASSIGN_OR_RETURN(backend->wire_, Arena::Create(MemoryKind::kPinned, options.wire_bytes));

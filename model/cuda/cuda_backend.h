@@ -9,6 +9,7 @@
 #include "model/cuda/cuda_kv_ops.h"
 #include "model/cuda/device_weights.h"
 #include "model/model_config.h"
+#include "model/weights.h"
 #include "runtime/cuda/cuda_handles.h"
 
 namespace lynx::cuda {
@@ -27,10 +28,14 @@ struct CudaBackendOptions {
 
 class CudaBackend final : public Backend {
  public:
-  // Takes all memory that serving needs and copies config and weights: seconds.
+  // Takes all memory that serving needs and copies config and weights, which `feed` puts: seconds.
   // FAILED_PRECONDITION: no driver, no such device, or one that is too old; RESOURCE_EXHAUSTED: too
   // little memory, with what is needed and what to do; INVALID_ARGUMENT: a model that the GPU path
   // does not run. Thread: any; from then on, the engine thread.
+  static absl::StatusOr<std::unique_ptr<CudaBackend>> Create(const ModelConfig& config,
+                                                             FeedWeights feed,
+                                                             const CudaBackendOptions& options);
+  // Of weights that are loaded already.
   static absl::StatusOr<std::unique_ptr<CudaBackend>> Create(const ModelConfig& config,
                                                              const Weights& weights,
                                                              const CudaBackendOptions& options);

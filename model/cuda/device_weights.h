@@ -9,7 +9,7 @@
 
 #include "kernels/cuda/linear.h"
 #include "model/model_config.h"
-#include "model/weights.h"
+#include "model/weights_out.h"
 #include "runtime/cuda/cuda_buffer.h"
 #include "runtime/status.h"
 
@@ -27,10 +27,12 @@ struct DeviceLayer {
 // Immutable after Upload but for its plans: of one engine thread.
 class DeviceWeights {
  public:
-  // Copies `weights` and chooses the plan of each matrix shape: takes seconds. RESOURCE_EXHAUSTED:
-  // they do not fit; INVALID_ARGUMENT, FAILED_PRECONDITION: what LinearPlans says.
+  // Copies what `feed` puts, chunk by chunk, and chooses the plan of each matrix shape: takes
+  // seconds, and two pinned chunks of the host's memory. `feed` may put it from another thread.
+  // RESOURCE_EXHAUSTED: the weights do not fit; INVALID_ARGUMENT, FAILED_PRECONDITION: what
+  // LinearPlans says; or feed's error.
   static absl::StatusOr<std::unique_ptr<DeviceWeights>> Upload(const ModelConfig& config,
-                                                               const Weights& weights,
+                                                               FeedWeights feed,
                                                                const LinearPolicy& policy,
                                                                cudaStream_t stream);
   // Bytes of device memory that Upload takes.

@@ -10,11 +10,10 @@ absl::Status CheckDevice(const std::string& name) {
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> OpenGpu(const DeviceOptions& options,
-                                                 const ModelConfig& config,
-                                                 const Weights& weights) {
+                                                 const ModelConfig& config, FeedWeights feed) {
   RETURN_IF_ERROR(CheckDevice(options.name));
   if (options.name == kCpuDevice) return absl::InvalidArgumentError("the CPU is no GPU");
-  return cuda::CudaBackend::Create(config, weights,
+  return cuda::CudaBackend::Create(config, feed,
                                    {.device = options.gpu,
                                     .kv_bytes = options.kv_bytes,
                                     .wire_bytes = options.wire_bytes,
