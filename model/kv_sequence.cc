@@ -194,14 +194,22 @@ bool KvSequence::MakeRaw(int layer, int64_t page) {
       !Allocate(bytes, places_.landing, &landings_.bf16[i])) {
     return false;
   }
-  draft_view_[i] = target_view_[i] = {KvPageKind::kBf16, block.data, nullptr};
+  ReadAsBf16(layer, page);
   return true;
+}
+
+void KvSequence::ReadAsBf16(int layer, int64_t page) {
+  const size_t i = Index(layer, page);
+  const std::byte* data = blocks_.bf16[i].data;
+  if (draft_view_[i].data == data && target_view_[i].data == data) return;
+  draft_view_[i] = target_view_[i] = {KvPageKind::kBf16, data, nullptr};
+  changes_.push_back({layer, static_cast<int32_t>(page)});
 }
 
 void KvSequence::MarkRestored(int layer, int64_t page) {
   const size_t i = Index(layer, page);
   LYNX_CHECK(geometry_.target == KvTarget::kBf16 && blocks_.bf16[i].data != nullptr);
-  draft_view_[i] = target_view_[i] = {KvPageKind::kBf16, blocks_.bf16[i].data, nullptr};
+  ReadAsBf16(layer, page);
   Free(&blocks_.anchor[i]);
   Free(&blocks_.residual[i]);
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -85,6 +86,15 @@ class KvSequence {
 
   // Pages of one layer, [pages()].
   std::span<const KvPageRef> Pages(int layer, KvView view) const;
+  // For copies of the views that are kept elsewhere: the places whose entries are no longer as
+  // Create made them, in the order of the changes, and what tells this sequence from all others for
+  // as long as the pointer is held: it expires with the sequence.
+  struct PagePlace {
+    int32_t layer = 0;
+    int32_t page = 0;
+  };
+  std::span<const PagePlace> changes() const { return changes_; }
+  std::weak_ptr<const void> life() const { return life_; }
   // Packed tokens 0..3 of the layer; null without code pages.
   const std::byte* Sinks(int layer) const;
 
@@ -139,6 +149,8 @@ class KvSequence {
   static void FreeAll(Blocks* blocks);
   std::byte* Landing(std::vector<Block> Blocks::*kind, size_t index);
   size_t Index(int layer, int64_t page) const { return static_cast<size_t>(layer * pages_ + page); }
+  // Both views read the page as BF16 from now on.
+  void ReadAsBf16(int layer, int64_t page);
 
   const KvGeometry geometry_;
   const int64_t code_pages_;
@@ -149,6 +161,8 @@ class KvSequence {
   Blocks landings_;                     // empty without a landing pool
   std::vector<KvPageRef> draft_view_;   // [layers, pages]
   std::vector<KvPageRef> target_view_;  // [layers, pages]
+  std::vector<PagePlace> changes_;      // at most two a page: MakeRaw and MarkRestored
+  const std::shared_ptr<const void> life_ = std::make_shared<char>();
 };
 
 }  // namespace lynx

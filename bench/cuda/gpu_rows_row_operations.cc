@@ -101,20 +101,22 @@ absl::Status AddRope(GpuBench& bench, const Sizes& sizes, int64_t rows) {
                                      static_cast<size_t>(rows * sizes.q_heads * sizes.head_dim)));
   ASSIGN_OR_RETURN(const auto memory,
                    DeviceBuffer<std::byte>::Create(static_cast<size_t>(pages) * page_bytes));
-  std::vector<int32_t> token_in_page;
-  std::vector<std::byte*> page_of_row;
-  for (int64_t row = 0; row < rows; ++row) {
-    token_in_page.push_back(static_cast<int32_t>(row % kPageTokens));
-    page_of_row.push_back(memory.data() + static_cast<size_t>(row / kPageTokens) * page_bytes);
+  std::vector<cuda::PageRef> table;
+  for (int64_t page = 0; page < pages; ++page) {
+    table.push_back({.data = memory.data() + static_cast<size_t>(page) * page_bytes});
   }
-  ASSIGN_OR_RETURN(const auto tokens, OnDevice(token_in_page, bench.stream()));
-  ASSIGN_OR_RETURN(const auto page_pointers, OnDevice(page_of_row, bench.stream()));
+  ASSIGN_OR_RETURN(const auto device_table, OnDevice(table, bench.stream()));
+  std::vector<cuda::RowPlace> row_places;
+  for (int64_t row = 0; row < rows; ++row) {
+    row_places.push_back({.page = device_table.data() + row / kPageTokens,
+                          .token_in_page = static_cast<int32_t>(row % kPageTokens)});
+  }
+  ASSIGN_OR_RETURN(const auto places, OnDevice(row_places, bench.stream()));
   const cuda::RopeWriteKvParams params = {.qkv = qkv.data(),
                                           .cos_sin = cos_sin.data(),
                                           .q = q.data(),
                                           .q_stride = sizes.q_heads * sizes.head_dim,
-                                          .token_in_page = tokens.data(),
-                                          .pages = page_pointers.data(),
+                                          .places = places.data(),
                                           .rows = rows,
                                           .q_heads = sizes.q_heads,
                                           .kv_heads = sizes.kv_heads,

@@ -550,6 +550,7 @@ class SplitBlock {
 
 template <int kHeadDim>
 __global__ void __launch_bounds__(kThreads) AttentionSplitKernel(const AttentionParams p) {
+  if (p.items[blockIdx.x].tile < 0) return;
   SplitBlock<kHeadDim>(p, SmemAlloc()).Run();
 }
 

@@ -73,7 +73,8 @@ struct AttentionTile {
   int32_t items = 0;
 };
 struct AttentionItem {
-  int32_t tile = 0;
+  int32_t tile =
+      0;  // negative: there is no such item, so that a launch may be larger than its plan
   int32_t split = 0;  // of kAttentionSplitPages pages
 };
 struct AttentionPlan {
@@ -89,6 +90,15 @@ struct AttentionRows {
 // The plan for a batch of sequences, on the host. `plan` is overwritten.
 void PlanAttention(std::span<const AttentionRows> sequences, int q_heads, int kv_heads,
                    int64_t window, AttentionPlan* plan);
+
+// A run of tiles with their items, as a launch of its own: what one launch needs of `partials` has
+// a limit, whatever the plan. Indices in its tiles and items count from the part's beginning.
+struct AttentionPart {
+  int32_t tile_begin = 0, tile_count = 0;
+  int32_t item_begin = 0, item_count = 0;
+};
+// Cuts the plan into parts of at most items_max items, which is no less than those of one tile.
+void CutAttentionPlan(int64_t items_max, AttentionPlan* plan, std::vector<AttentionPart>* parts);
 
 // Floats of `partials` for a plan of so many items.
 size_t AttentionPartialFloats(KvShape shape, size_t items);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/attention.h"
+#include "runtime/status.h"
 
 namespace lynx::cuda {
 namespace {
@@ -39,6 +40,24 @@ void PlanAttention(std::span<const AttentionRows> sequences, int q_heads, int kv
         plan->items.push_back({.tile = tile, .split = static_cast<int32_t>(split)});
       }
     }
+  }
+}
+
+void CutAttentionPlan(int64_t items_max, AttentionPlan* plan, std::vector<AttentionPart>* parts) {
+  parts->clear();
+  for (int32_t t = 0; t < static_cast<int32_t>(plan->tiles.size()); ++t) {
+    AttentionTile& tile = plan->tiles[static_cast<size_t>(t)];
+    LYNX_CHECK(tile.items <= items_max);
+    if (parts->empty() || parts->back().item_count + tile.items > items_max) {
+      parts->push_back({.tile_begin = t, .item_begin = tile.first_item});
+    }
+    AttentionPart& part = parts->back();
+    for (int32_t i = 0; i < tile.items; ++i) {
+      plan->items[static_cast<size_t>(tile.first_item + i)].tile = t - part.tile_begin;
+    }
+    tile.first_item -= part.item_begin;
+    part.tile_count += 1;
+    part.item_count += tile.items;
   }
 }
 

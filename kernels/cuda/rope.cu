@@ -21,8 +21,10 @@ LYNX_DEVICE Pair Rotated(Pair x, const float* cos_sin, int channel, int half) {
 LYNX_DEVICE void StoreKv(const RopeWriteKvParams& p, int64_t row, KvSide side, int head,
                          int channel, Pair x) {
   const KvShape shape{static_cast<int>(p.kv_heads), static_cast<int>(p.head_dim)};
-  bf16* page = reinterpret_cast<bf16*>(p.pages[row]);
-  const int token = p.token_in_page[row];
+  const RowPlace place = p.places[row];
+  auto* page = reinterpret_cast<bf16*>(
+      const_cast<std::byte*>(place.page[p.layer * place.layer_stride].data));
+  const int token = place.token_in_page;
   page[Bf16Index(shape, side, head, token, channel)] = ToBf16(x.first);
   page[Bf16Index(shape, side, head, token, channel + shape.head_dim / 2)] = ToBf16(x.second);
 }

@@ -6,18 +6,27 @@
 
 #include <cuda_runtime_api.h>
 
-#include <cstddef>
 #include <cstdint>
 
+#include "kernels/cuda/kv_pages.h"
+
 namespace lynx::cuda {
+
+// Where a row's keys and values are put.
+struct RowPlace {
+  const PageRef* page = nullptr;  // [layers], layer_stride apart: the BF16 page that holds the row
+  int64_t layer_stride = 0;
+  int32_t token_in_page = 0;  // in [0, 64)
+  int32_t pad = 0;
+};
 
 struct RopeWriteKvParams {
   const float* qkv = nullptr;      // [rows, q_heads + 2 kv_heads, head_dim]: Q, K, V
   const float* cos_sin = nullptr;  // [rows, 2, head_dim / 2], of the rows' positions
   float* q = nullptr;    // [rows, q_heads, head_dim], row stride q_stride; may be qkv itself
   int64_t q_stride = 0;  // >= q_heads * head_dim
-  const int32_t* token_in_page = nullptr;  // [rows], in [0, 64)
-  std::byte* const* pages = nullptr;       // [rows]: the BF16 page of this layer that holds the row
+  const RowPlace* places = nullptr;  // [rows]
+  int64_t layer = 0;
   int64_t rows = 0;
   int64_t q_heads = 0;
   int64_t kv_heads = 0;

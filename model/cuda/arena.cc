@@ -8,7 +8,8 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(MemoryKind kind, size_t byt
   return std::unique_ptr<Arena>(new Arena(kind, static_cast<std::byte*>(memory), bytes));
 }
 
-Arena::Arena(MemoryKind kind, std::byte* base, size_t bytes) : kind_(kind), base_(base) {
+Arena::Arena(MemoryKind kind, std::byte* base, size_t bytes)
+    : kind_(kind), base_(base), bytes_(bytes) {
   AddFree(0, bytes);
 }
 

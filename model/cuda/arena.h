@@ -28,6 +28,9 @@ class Arena final : public KvAllocator {
   std::byte* Allocate(size_t bytes) override;
   void Free(std::byte* block, size_t bytes) override;
 
+  std::byte* base() const { return base_; }
+  size_t bytes() const { return bytes_; }
+
  private:
   Arena(MemoryKind kind, std::byte* base, size_t bytes);
   void AddFree(size_t begin, size_t bytes);
@@ -35,6 +38,7 @@ class Arena final : public KvAllocator {
 
   const MemoryKind kind_;
   std::byte* const base_;
+  const size_t bytes_;
   std::map<size_t, size_t> free_;                     // begin to bytes; no two of them touch
   std::set<std::pair<size_t, size_t>> free_by_size_;  // (bytes, begin)
 };

@@ -51,7 +51,8 @@ absl::Status CheckMemory(const ModelConfig& config, const CudaBackendOptions& op
   size_t free = 0, total = 0;
   RETURN_IF_ERROR(ToStatus(cudaMemGetInfo(&free, &total), "cannot ask for the GPU's memory"));
   const size_t weights = DeviceWeights::BytesNeeded(config, options.linear);
-  const size_t passes = CudaTransformer::BytesNeeded(config, options.rows_max) +
+  const PassLimits limits = PassLimitsOf(config, options.rows_max, options.kv_bytes);
+  const size_t passes = CudaTransformer::BytesNeeded(config, limits) +
                         DeviceSampler::BytesNeeded(config, options.rows_max);
   const size_t needed = weights + passes + AsideBytes(config, options) + options.kv_bytes;
   if (needed <= free) return absl::OkStatus();
@@ -76,7 +77,7 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
   RETURN_IF_ERROR(CheckModel(config));
   ASSIGN_OR_RETURN(const cudaDeviceProp properties, OpenDevice(options.device));
   RETURN_IF_ERROR(CheckMemory(config, options));
-  std::unique_ptr<CudaBackend> backend(new CudaBackend(config, options.device));
+  std::unique_ptr<CudaBackend> backend(new CudaBackend(config, options));
   ASSIGN_OR_RETURN(backend->stream_, NewStream());
   ASSIGN_OR_RETURN(backend->weights_,
                    DeviceWeights::Upload(config, feed, options.linear, backend->stream_.get()));
@@ -94,8 +95,10 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
 }
 
 std::unique_ptr<Transformer> CudaBackend::NewTransformer(int64_t rows_max) {
-  Must(cudaSetDevice(device_), "cannot use the GPU");  // on the engine's thread
-  auto transformer = CudaTransformer::Create(config_, *weights_, stream_.get(), rows_max);
+  Must(cudaSetDevice(options_.device), "cannot use the GPU");  // on the engine's thread
+  auto transformer = CudaTransformer::Create(config_, *weights_, stream_.get(),
+                                             PassLimitsOf(config_, rows_max, options_.kv_bytes),
+                                             options_.graphs_max);
   Must(transformer.status());
   return *std::move(transformer);
 }

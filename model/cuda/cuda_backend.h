@@ -23,6 +23,7 @@ struct CudaBackendOptions {
   // than what one step restores: in more, smaller launches. Raised to one page.
   size_t aside_bytes = size_t{16} << 20;
   int64_t rows_max = 512;  // of the passes that will be asked for
+  int64_t graphs_max = 32;  // of decode steps (StepGraphs); 0: none
   LinearPolicy linear;
 };
 
@@ -48,10 +49,11 @@ class CudaBackend final : public Backend {
   KvAllocator* wire_memory() override { return wire_.get(); }
 
  private:
-  CudaBackend(const ModelConfig& config, int device) : config_(config), device_(device) {}
+  CudaBackend(const ModelConfig& config, const CudaBackendOptions& options)
+      : config_(config), options_(options) {}
 
   const ModelConfig config_;
-  const int device_;
+  const CudaBackendOptions options_;
   UniqueStream stream_;
   std::unique_ptr<DeviceWeights> weights_;
   std::unique_ptr<Arena> pages_;

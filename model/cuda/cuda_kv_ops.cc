@@ -9,6 +9,12 @@
 #include "model/kv_pool.h"
 
 namespace lynx::cuda {
+namespace {
+
+constexpr size_t kScratchBytes = size_t{4} << 20;
+constexpr size_t kEvents = 128;  // marks that have not been waited for: one a layer
+
+}  // namespace
 
 // Launches follow one another on the stream, so that each may have all of the memory.
 class CudaKvOps::Aside {
@@ -40,6 +46,11 @@ absl::StatusOr<std::unique_ptr<CudaKvOps>> CudaKvOps::Create(cudaStream_t passes
   ASSIGN_OR_RETURN(ops->coding_, NewStream());
   ASSIGN_OR_RETURN(ops->order_, NewEvent());
   ASSIGN_OR_RETURN(ops->aside_, DeviceBuffer<std::byte>::Create(aside_bytes));
+  ops->scratch_.Take<std::byte>(kScratchBytes);
+  ops->scratch_.Clear();
+  for (size_t i = 0; i < kEvents; ++i) {
+    ASSIGN_OR_RETURN(ops->idle_events_.emplace_back(), NewEvent());
+  }
   return ops;
 }
 

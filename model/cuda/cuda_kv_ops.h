@@ -25,7 +25,8 @@ namespace lynx::cuda {
 class CudaKvOps final : public KvOps {
  public:
   // `passes`: their stream; outlives this. aside_bytes: at least a BF16 page. RESOURCE_EXHAUSTED:
-  // there is not so much memory.
+  // there is not so much memory. Takes the pinned memory and the events that most batches need;
+  // only the largest ones make it grow.
   static absl::StatusOr<std::unique_ptr<CudaKvOps>> Create(cudaStream_t passes, size_t aside_bytes);
   ~CudaKvOps() override;
 

@@ -13,13 +13,22 @@ namespace {
 
 int64_t QkvColumns(const ModelConfig& c) { return (c.q_heads + 2 * c.kv_heads) * c.head_dim; }
 
+size_t PartialFloats(const ModelConfig& c, const PassLimits& limits) {
+  const KvShape shape{static_cast<int>(c.kv_heads), static_cast<int>(c.head_dim)};
+  return AttentionPartialFloats(shape, static_cast<size_t>(limits.launch_items));
+}
+
+float ScaleOf(const ModelConfig& c) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CudaTransformer>> CudaTransformer::Create(
     const ModelConfig& config, const DeviceWeights& weights, cudaStream_t stream,
-    int64_t rows_max) {
+    const PassLimits& limits, int64_t graphs_max) {
   std::unique_ptr<CudaTransformer> transformer(
-      new CudaTransformer(config, weights, stream, rows_max));
+      new CudaTransformer(config, weights, stream, limits, graphs_max));
   RETURN_IF_ERROR(transformer->Allocate());
   return transformer;
 }
@@ -31,29 +40,60 @@ absl::Status CudaTransformer::Allocate() {
     return absl::OkStatus();
   };
   const ModelConfig& c = config_;
-  RETURN_IF_ERROR(make(hidden_, rows_max_ * c.hidden));
-  RETURN_IF_ERROR(make(normed_, std::max(rows_max_, kLogitRowsMax) * c.hidden));
-  RETURN_IF_ERROR(make(qkv_, rows_max_ * QkvColumns(c)));
-  RETURN_IF_ERROR(make(attended_, rows_max_ * c.q_heads * c.head_dim));
-  RETURN_IF_ERROR(make(gate_up_, rows_max_ * 2 * c.intermediate));
-  RETURN_IF_ERROR(make(activated_, rows_max_ * c.intermediate));
+  const int64_t rows = limits_.rows;
+  ASSIGN_OR_RETURN(builder_, StepInputBuilder::Create(config_, limits_, stream_));
+  RETURN_IF_ERROR(make(hidden_, rows * c.hidden));
+  RETURN_IF_ERROR(make(normed_, std::max(rows, kLogitRowsMax) * c.hidden));
+  RETURN_IF_ERROR(make(qkv_, rows * QkvColumns(c)));
+  RETURN_IF_ERROR(make(attended_, rows * c.q_heads * c.head_dim));
+  RETURN_IF_ERROR(make(gate_up_, rows * 2 * c.intermediate));
+  RETURN_IF_ERROR(make(activated_, rows * c.intermediate));
+  RETURN_IF_ERROR(make(partials_, static_cast<int64_t>(PartialFloats(c, limits_))));
   RETURN_IF_ERROR(make(logit_rows_, kLogitRowsMax));
   RETURN_IF_ERROR(make(logits_, kLogitRowsMax * c.vocab));
   return make(host_logit_rows_, kLogitRowsMax);
 }
 
-size_t CudaTransformer::BytesNeeded(const ModelConfig& c, int64_t rows_max) {
-  const int64_t row = 4 * c.hidden + 2 * c.hidden + 4 * QkvColumns(c) + 2 * c.q_heads * c.head_dim +
+size_t CudaTransformer::BytesNeeded(const ModelConfig& c, const PassLimits& limits) {
+  const int64_t row = 4 * c.hidden + 4 * QkvColumns(c) + 2 * c.q_heads * c.head_dim +
                       8 * c.intermediate + 2 * c.intermediate;
-  return static_cast<size_t>(rows_max * row + kLogitRowsMax * c.vocab * 4);
+  const int64_t normed = 2 * std::max(limits.rows, kLogitRowsMax) * c.hidden;
+  const int64_t logits = 4 * kLogitRowsMax * (c.vocab + 1);
+  return static_cast<size_t>(limits.rows * row + normed + logits) +
+         PartialFloats(c, limits) * sizeof(float) + StepInputBuilder::BytesNeeded(c, limits);
 }
 
 void CudaTransformer::Forward(PassKind kind, std::span<const PassRows> pass, LayerHooks hooks) {
   LYNX_CHECK(!pass.empty());
-  const StepInputs inputs = builder_.Build(kind, pass);
-  LYNX_CHECK(inputs.rows <= rows_max_);
+  const StepInputs inputs = builder_->Build(kind, pass);
   kind_ = kind;
   rows_ = inputs.rows;
+  const KvGeometry& geometry = pass[0].kv->geometry();  // of all of the pass' sequences
+  if (kind == PassKind::kPrefill) {
+    QueueLayers(geometry, inputs, hooks.queued);
+  } else {
+    // As one piece: whoever hooks in finds all layers written.
+    QueueDecode(geometry, inputs);
+    for (int i = 0; i < config_.layers; ++i) hooks.queued(i);
+  }
+  for (int i = 0; i < config_.layers; ++i) hooks.done(i);
+}
+
+void CudaTransformer::QueueDecode(const KvGeometry& geometry, const StepInputs& inputs) {
+  const auto queue = [&] { QueueLayers(geometry, inputs, &NoLayerHook); };
+  // A pass of several launches of attention is so large that its launches cost nothing.
+  if (inputs.parts.size() > 1) return queue();
+  graphs_.Run({.rows = inputs.rows,
+               .sequences = inputs.sequence_count,
+               .tiles = inputs.tile_count,
+               .items = inputs.item_count,
+               .shape = geometry.shape,
+               .split = geometry.split},
+              queue);
+}
+
+void CudaTransformer::QueueLayers(const KvGeometry& geometry, const StepInputs& inputs,
+                                  absl::FunctionRef<void(int layer)> queued) {
   Must(Embed({.table = weights_.token_embedding(),
               .tokens = inputs.tokens,
               .out = hidden_.data(),
@@ -69,20 +109,23 @@ void CudaTransformer::Forward(PassKind kind, std::span<const PassRows> pass, Lay
                       .cos_sin = inputs.cos_sin,
                       .q = qkv_.data(),
                       .q_stride = QkvColumns(config_),
-                      .token_in_page = inputs.token_in_page,
-                      .pages = inputs.kv_pages + i * rows_,
+                      .places = inputs.places,
+                      .layer = i,
                       .rows = rows_,
                       .q_heads = config_.q_heads,
                       .kv_heads = config_.kv_heads,
                       .head_dim = config_.head_dim},
                      stream_),
          "rotate and store");
-    hooks.queued(i);
-    Attend(i, pass[0], inputs);
+    queued(i);
+    if (kind_ == PassKind::kPrefill) {
+      AttendPrefill(i, geometry, inputs);
+    } else {
+      Attend(i, geometry, inputs);
+    }
     Product(layer.attention_output, attended_.data(), hidden_.data(), /*accumulate=*/true, rows_);
     FeedForward(layer);
   }
-  for (int i = 0; i < config_.layers; ++i) hooks.done(i);
 }
 
 void CudaTransformer::Norm(const float* weight) {
@@ -104,55 +147,42 @@ void CudaTransformer::Product(const Linear& linear, const bf16* a, float* c, boo
       stream_));
 }
 
-// Grows with the longest context so far: a few times in a server's life.
-float* CudaTransformer::Partials(KvShape shape, int64_t items) {
-  const size_t floats = AttentionPartialFloats(shape, static_cast<size_t>(items));
-  if (partials_.size() < floats) {
-    auto buffer = DeviceBuffer<float>::Create(2 * floats);
-    Must(buffer.status());
-    partials_ = std::move(*buffer);
-  }
-  return partials_.data();
+void CudaTransformer::AttendPrefill(int layer, const KvGeometry& geometry,
+                                    const StepInputs& inputs) {
+  Must(PrefillAttention({.shape = geometry.shape,
+                         .q_heads = static_cast<int>(config_.q_heads),
+                         .scale = ScaleOf(config_),
+                         .layer = layer,
+                         .sequences = inputs.prefill_sequences,
+                         .sequence_count = inputs.sequence_count,
+                         .max_rows = inputs.max_rows,
+                         .q = qkv_.data(),
+                         .q_stride = QkvColumns(config_),
+                         .out = attended_.data(),
+                         .out_stride = config_.q_heads * config_.head_dim},
+                        stream_),
+       "prefill attention");
 }
 
-// `any`: one of the pass' sequences, which are all of one geometry.
-void CudaTransformer::Attend(int layer, const PassRows& any, const StepInputs& inputs) {
-  const KvGeometry& geometry = any.kv->geometry();
-  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim)));
-  const int q_heads = static_cast<int>(config_.q_heads);
-  const int64_t out_stride = config_.q_heads * config_.head_dim;
-  if (kind_ == PassKind::kPrefill) {
-    return Must(PrefillAttention({.shape = geometry.shape,
-                                  .q_heads = q_heads,
-                                  .scale = scale,
-                                  .layer = layer,
-                                  .sequences = inputs.prefill_sequences,
-                                  .sequence_count = inputs.sequence_count,
-                                  .max_rows = inputs.max_rows,
-                                  .q = qkv_.data(),
-                                  .q_stride = QkvColumns(config_),
-                                  .out = attended_.data(),
-                                  .out_stride = out_stride},
-                                 stream_),
-                "prefill attention");
+void CudaTransformer::Attend(int layer, const KvGeometry& geometry, const StepInputs& inputs) {
+  AttentionParams params{.shape = geometry.shape,
+                         .split = geometry.split,
+                         .q_heads = static_cast<int>(config_.q_heads),
+                         .scale = ScaleOf(config_),
+                         .layer = layer,
+                         .sequences = inputs.sequences,
+                         .q = qkv_.data(),
+                         .q_stride = QkvColumns(config_),
+                         .partials = partials_.data(),
+                         .out = attended_.data(),
+                         .out_stride = config_.q_heads * config_.head_dim};
+  for (const AttentionPart& part : inputs.parts) {
+    params.tiles = inputs.tiles + part.tile_begin;
+    params.items = inputs.items + part.item_begin;
+    params.tile_count = part.tile_count;
+    params.item_count = part.item_count;
+    Must(Attention(params, stream_), "attention");
   }
-  Must(Attention({.shape = geometry.shape,
-                  .split = geometry.split,
-                  .q_heads = q_heads,
-                  .scale = scale,
-                  .layer = layer,
-                  .sequences = inputs.sequences,
-                  .tiles = inputs.tiles,
-                  .items = inputs.items,
-                  .tile_count = inputs.tile_count,
-                  .item_count = inputs.item_count,
-                  .q = qkv_.data(),
-                  .q_stride = QkvColumns(config_),
-                  .partials = Partials(geometry.shape, inputs.item_count),
-                  .out = attended_.data(),
-                  .out_stride = out_stride},
-                 stream_),
-       "attention");
 }
 
 void CudaTransformer::FeedForward(const DeviceLayer& layer) {

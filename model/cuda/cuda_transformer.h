@@ -7,6 +7,8 @@
 #include <memory>
 
 #include "model/cuda/device_weights.h"
+#include "model/cuda/pass_limits.h"
+#include "model/cuda/step_graphs.h"
 #include "model/cuda/step_inputs.h"
 #include "model/model_config.h"
 #include "model/transformer.h"
@@ -16,16 +18,18 @@ namespace lynx::cuda {
 
 class CudaTransformer final : public Transformer {
  public:
-  // Everything given outlives the transformer. RESOURCE_EXHAUSTED: no room for a pass of
-  // `rows_max` rows.
+  // Everything given outlives the transformer. Takes all memory that passes within the limits need,
+  // but for that of at most graphs_max graphs (StepGraphs). RESOURCE_EXHAUSTED: there is too
+  // little.
   static absl::StatusOr<std::unique_ptr<CudaTransformer>> Create(const ModelConfig& config,
                                                                  const DeviceWeights& weights,
                                                                  cudaStream_t stream,
-                                                                 int64_t rows_max);
-  // Bytes of device memory that Create takes; attention's partial results come on top.
-  static size_t BytesNeeded(const ModelConfig& config, int64_t rows_max);
+                                                                 const PassLimits& limits,
+                                                                 int64_t graphs_max);
+  // Bytes of device memory that Create takes.
+  static size_t BytesNeeded(const ModelConfig& config, const PassLimits& limits);
 
-  int64_t rows_max() const override { return rows_max_; }
+  int64_t rows_max() const override { return limits_.rows; }
   int64_t vocab() const override { return config_.vocab; }
   using Transformer::Forward;
   void Forward(PassKind kind, std::span<const PassRows> pass, LayerHooks hooks) override;
@@ -38,31 +42,36 @@ class CudaTransformer final : public Transformer {
   const float* QueueLogits(const int32_t* rows, int64_t count);
   int64_t pass_rows() const { return rows_; }  // of the last pass
   cudaStream_t stream() const { return stream_; }
+  const StepGraphs::Stats& graph_stats() const { return graphs_.stats(); }
 
  private:
   CudaTransformer(const ModelConfig& config, const DeviceWeights& weights, cudaStream_t stream,
-                  int64_t rows_max)
+                  const PassLimits& limits, int64_t graphs_max)
       : config_(config),
         weights_(weights),
         stream_(stream),
-        rows_max_(rows_max),
-        builder_(config, stream) {}
+        limits_(limits),
+        graphs_(stream, graphs_max) {}
   absl::Status Allocate();
   LinearPhase phase() const {
     return kind_ == PassKind::kPrefill ? LinearPhase::kPrefill : LinearPhase::kDecode;
   }
 
-  void Attend(int layer, const PassRows& any, const StepInputs& inputs);
+  void QueueDecode(const KvGeometry& geometry, const StepInputs& inputs);
+  void QueueLayers(const KvGeometry& geometry, const StepInputs& inputs,
+                   absl::FunctionRef<void(int layer)> queued);
+  void Attend(int layer, const KvGeometry& geometry, const StepInputs& inputs);
+  void AttendPrefill(int layer, const KvGeometry& geometry, const StepInputs& inputs);
   void FeedForward(const DeviceLayer& layer);
   void Norm(const float* weight);
   void Product(const Linear& linear, const bf16* a, float* c, bool accumulate, int64_t rows);
-  float* Partials(KvShape shape, int64_t items);
 
   const ModelConfig& config_;
   const DeviceWeights& weights_;
   const cudaStream_t stream_;
-  const int64_t rows_max_;
-  StepInputBuilder builder_;
+  const PassLimits limits_;
+  std::unique_ptr<StepInputBuilder> builder_;
+  StepGraphs graphs_;
 
   PassKind kind_ = PassKind::kPrefill;  // of the current pass
   int64_t rows_ = 0;                    // likewise
@@ -72,7 +81,7 @@ class CudaTransformer final : public Transformer {
   DeviceBuffer<bf16> attended_;         // [rows, q_heads * head_dim]
   DeviceBuffer<float> gate_up_;         // [rows, 2 * intermediate]
   DeviceBuffer<bf16> activated_;        // [rows, intermediate]
-  DeviceBuffer<float> partials_;        // of attention
+  DeviceBuffer<float> partials_;        // of one launch of attention
   DeviceBuffer<int32_t> logit_rows_;    // [kLogitRowsMax]
   DeviceBuffer<float> logits_;          // [kLogitRowsMax, vocab]
   PinnedBuffer<int32_t> host_logit_rows_;

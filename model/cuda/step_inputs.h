@@ -1,5 +1,5 @@
 // What a pass tells the device beside weights and pages: tokens, angles, places, work lists. Built
-// in pinned memory and brought over in one copy.
+// in pinned memory and brought over in one copy, to the same place for passes of the same shape.
 //
 // Thread: the engine thread.
 #pragma once
@@ -8,11 +8,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/prefill_attention.h"
+#include "kernels/cuda/rope.h"
+#include "model/cuda/page_tables.h"
+#include "model/cuda/pass_limits.h"
 #include "model/model_config.h"
 #include "model/rope.h"
 #include "model/transformer.h"
@@ -21,61 +25,64 @@
 
 namespace lynx::cuda {
 
-// Device pointers, valid for the work that is queued between two Builds.
+// Device pointers, valid for the work that is queued between two Builds. For passes of kDecode they
+// follow from rows, sequence_count, tile_count and item_count.
 struct StepInputs {
   int64_t rows = 0;
-  const int32_t* tokens = nullptr;         // [rows]
-  const float* cos_sin = nullptr;          // [rows, 2, head_dim / 2]
-  const int32_t* token_in_page = nullptr;  // [rows]
-  std::byte* const* kv_pages = nullptr;    // [layers, rows]: the BF16 page that holds the row
+  int64_t sequence_count = 0;
+  const int32_t* tokens = nullptr;   // [rows]
+  const float* cos_sin = nullptr;    // [rows, 2, head_dim / 2]
+  const RowPlace* places = nullptr;  // [rows]
   // kDecode
-  const AttentionSequence* sequences = nullptr;
-  const AttentionTile* tiles = nullptr;
-  const AttentionItem* items = nullptr;
+  const AttentionSequence* sequences = nullptr;  // [sequence_count]
+  const AttentionTile* tiles = nullptr;          // [tile_count], of all parts
+  const AttentionItem* items = nullptr;          // [item_count], likewise
   int64_t tile_count = 0, item_count = 0;
+  std::span<const AttentionPart> parts{};  // the launches of attention; on the host
   // kPrefill
-  const PrefillSequence* prefill_sequences = nullptr;
-  int64_t sequence_count = 0, max_rows = 0;
+  const PrefillSequence* prefill_sequences = nullptr;  // [sequence_count]
+  int64_t max_rows = 0;
 };
 
 class StepInputBuilder {
  public:
-  StepInputBuilder(const ModelConfig& config, cudaStream_t stream)
-      : config_(config), rope_(config), stream_(stream) {}
+  // Takes memory for the largest pass and its page tables. `config` outlives the builder.
+  // RESOURCE_EXHAUSTED: there is too little.
+  static absl::StatusOr<std::unique_ptr<StepInputBuilder>> Create(const ModelConfig& config,
+                                                                  const PassLimits& limits,
+                                                                  cudaStream_t stream);
+  // Bytes of device memory that Create takes, and as many of pinned host memory.
+  static size_t BytesNeeded(const ModelConfig& config, const PassLimits& limits);
 
-  // Grows its memory if the pass is the largest so far.
+  // Queues the copies of a pass within the limits.
   StepInputs Build(PassKind kind, std::span<const PassRows> pass);
 
  private:
-  // Where an array lies in both buffers.
-  template <typename T>
-  struct Array {
-    size_t offset = 0;
-    size_t count = 0;
-  };
-  template <typename T>
-  Array<T> Reserve(size_t count);
-  template <typename T>
-  T* Host(Array<T> array) const {
-    return reinterpret_cast<T*>(host_.data() + array.offset);
-  }
-  template <typename T>
-  T* Device(Array<T> array) const {
-    return reinterpret_cast<T*>(device_.data() + array.offset);
-  }
-  void EnsureRoom();
-  void FillRows(std::span<const PassRows> pass, int32_t* tokens, float* cos_sin,
-                int32_t* token_in_page, std::byte** kv_pages) const;
-  void FillPages(const PassRows& part, int64_t pages, PageRef* refs, const std::byte** sinks) const;
+  // Where the arrays of a pass lie in both buffers.
+  struct Layout;
+
+  StepInputBuilder(const ModelConfig& config, const PassLimits& limits, cudaStream_t stream)
+      : config_(config), limits_(limits), rope_(config), stream_(stream) {}
+  void UpdateTables(std::span<const PassRows> pass);
+  void Plan(std::span<const PassRows> pass);
+  void FillRows(std::span<const PassRows> pass, const Layout& layout) const;
+  void FillSequences(std::span<const PassRows> pass, const Layout& layout) const;
+  void FillPrefillSequences(std::span<const PassRows> pass, const Layout& layout) const;
+  void FillPlan(const Layout& layout) const;
+  void Copy(size_t bytes);
 
   const ModelConfig& config_;
+  const PassLimits limits_;
   const Rope rope_;
   const cudaStream_t stream_;
-  size_t bytes_ = 0;  // reserved for the pass
+  std::unique_ptr<PageTables> tables_;
   PinnedBuffer<std::byte> host_;
   DeviceBuffer<std::byte> device_;
-  UniqueEvent copied_;
+  UniqueEvent copied_;                        // the host's buffers may be written again
+  std::vector<const KvSequence*> sequences_;  // of the pass
+  std::vector<AttentionRows> shapes_;         // likewise
   AttentionPlan plan_;
+  std::vector<AttentionPart> parts_;
 };
 
 }  // namespace lynx::cuda

@@ -31,6 +31,8 @@ class UniqueHandle {
 
 using UniqueStream = UniqueHandle<cudaStream_t, &cudaStreamDestroy>;
 using UniqueEvent = UniqueHandle<cudaEvent_t, &cudaEventDestroy>;
+using UniqueGraph = UniqueHandle<cudaGraph_t, &cudaGraphDestroy>;
+using UniqueGraphExec = UniqueHandle<cudaGraphExec_t, &cudaGraphExecDestroy>;
 
 // A stream that does not wait for the legacy default stream.
 absl::StatusOr<UniqueStream> NewStream();

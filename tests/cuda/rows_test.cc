@@ -241,14 +241,23 @@ TEST_CASE("rope_write_kv rotates Q and K and writes K and V into the rows' place
     const RopeCase c(3, q_heads, kv_heads, head_dim, rng);
     const std::vector<float> rotated = c.Rotated();
     const auto cos_sin = OnDevice(c.cos_sin);
-    const auto token = OnDevice(c.token);
+    const int64_t layers = 3, layer = 1;
     ForEachSchedule([&] {
       DeviceArray<bf16> pages(c.rows * c.PageElements());
-      std::vector<std::byte*> page_of_row;
+      // [layers, rows]: pages of other layers are nowhere.
+      std::vector<PageRef> table(static_cast<size_t>(layers * c.rows));
       for (int64_t row = 0; row < c.rows; ++row) {
-        page_of_row.push_back(reinterpret_cast<std::byte*>(pages.data() + row * c.PageElements()));
+        table[layer * c.rows + row].data =
+            reinterpret_cast<const std::byte*>(pages.data() + row * c.PageElements());
       }
-      const auto device_pages = OnDevice(page_of_row);
+      const auto device_table = OnDevice(table);
+      std::vector<RowPlace> places;
+      for (int64_t row = 0; row < c.rows; ++row) {
+        places.push_back({.page = device_table.data() + row,
+                          .layer_stride = c.rows,
+                          .token_in_page = c.token[row]});
+      }
+      const auto device_places = OnDevice(places);
       const auto qkv = OnDevice(c.qkv);
       const int64_t q_size = c.q_heads * c.head_dim;
       DeviceArray<float> q(c.rows * q_size);
@@ -256,8 +265,8 @@ TEST_CASE("rope_write_kv rotates Q and K and writes K and V into the rows' place
                                .cos_sin = cos_sin.data(),
                                .q = q.data(),
                                .q_stride = q_size,
-                               .token_in_page = token.data(),
-                               .pages = device_pages.data(),
+                               .places = device_places.data(),
+                               .layer = layer,
                                .rows = c.rows,
                                .q_heads = c.q_heads,
                                .kv_heads = c.kv_heads,

@@ -52,4 +52,25 @@ TEST_CASE("a restored page gives its planes back, and both views read its BF16 f
   CHECK(pool.used_bytes() == 0);
 }
 
+TEST_CASE("changes of the views are listed once each, and a life ends with its sequence") {
+  constexpr KvGeometry kInt8{
+      .layers = 2, .shape = {2, 32}, .split = {5, 4}, .target = KvTarget::kInt8};
+  KvPool pool(size_t{1} << 30);
+  auto kv = KvSequence::Create(kInt8, kCodePages, kTotalTokens, {&pool});
+  CHECK(kv->changes().empty());
+  for (int64_t page : {2, 0, 2}) REQUIRE(kv->MakeRaw(1, page));
+  REQUIRE(kv->changes().size() == 2);
+  CHECK(kv->changes()[0].layer == 1);
+  CHECK(kv->changes()[0].page == 2);
+  CHECK(kv->changes()[1].page == 0);
+  auto other = KvSequence::Create(kInt8, kCodePages, kTotalTokens, {&pool});
+  const std::weak_ptr<const void> life = kv->life(), again = kv->life();
+  const std::weak_ptr<const void> others = other->life();
+  CHECK(life.lock() == again.lock());
+  CHECK(life.lock() != others.lock());
+  kv.reset();
+  CHECK(life.expired());
+  CHECK_FALSE(others.expired());
+}
+
 }  // namespace lynx
