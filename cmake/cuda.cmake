@@ -12,7 +12,7 @@ if(LYNX_WITH_TRANSFER OR LYNX_CUDA STREQUAL "emulated")
 endif()
 if(LYNX_CUDA STREQUAL "cuda")
   if(NOT CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80 90)
+    set(CMAKE_CUDA_ARCHITECTURES 80 90 100)
   endif()
   enable_language(CUDA)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")  # CMake 3.25 does not know that nvcc has it
