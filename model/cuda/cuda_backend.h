@@ -22,7 +22,7 @@ struct CudaBackendOptions {
   // Of device memory: what is received where pages are is put here while they are restored. Less
   // than what one step restores: in more, smaller launches. Raised to one page.
   size_t aside_bytes = size_t{16} << 20;
-  int64_t rows_max = 512;  // of the passes that will be asked for
+  int64_t rows_max = 512;   // of the passes that will be asked for
   int64_t graphs_max = 32;  // of decode steps (StepGraphs); 0: none
   LinearPolicy linear;
 };
