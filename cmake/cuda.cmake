@@ -17,9 +17,6 @@ if(LYNX_CUDA STREQUAL "cuda")
   enable_language(CUDA)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")  # CMake 3.25 does not know that nvcc has it
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
-  if(LYNX_WITH_TRANSFER)
-    find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS $ENV{NCCL_ROOT}/lib ${CUDAToolkit_LIBRARY_DIR} REQUIRED)
-  endif()
 endif()
 
 # What nvcc is given, here and in tests/cuda/ptx_gate.py. Arithmetic as written (docs/exactness.md).

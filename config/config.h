@@ -129,8 +129,39 @@ struct DecodeConfig {
   int64_t drain_timeout_s = 45;    // after SIGTERM; what still runs then is cut
 };
 
+// The data plane over NCCL. Both sides need the same traffic classes, and should have the rest
+// alike.
+struct NcclConfig {
+  // Service classes of the two streams on InfiniBand and RoCE (SL and TC); -1: NCCL's own choice.
+  int64_t anchor_traffic_class = -1;
+  int64_t residual_traffic_class = -1;
+  // Thread blocks of one operation. Fewer leave more of the GPU to the model; more are faster.
+  int64_t max_ctas = 4;
+  int64_t channels_per_peer = 4;  // NCCL's nChannelsPerNetPeer
+
+  // Of each stream of a pair. 2 hide the time of announcing; more make an Anchor wait.
+  int64_t operations_in_flight = 2;
+  // What a decode server takes in one, and keeps a buffer of. At least transfer.max_frame_kib.
+  int64_t max_operation_mib = 16;
+
+  // Peers connected at a time: each takes about 100 MB of GPU memory. Beyond it the pair that was
+  // used the longest ago gives way, if no request uses it and it has been idle for so long.
+  int64_t max_pairs = 8;
+  int64_t evict_idle_after_s = 5;
+
+  int64_t init_timeout_s = 60;       // to connect a pair
+  int64_t operation_timeout_s = 10;  // of one, from its announcement to its end
+  int64_t abort_timeout_s = 5;       // after a failure, until the GPU has let go; twice in all
+};
+
 // The data plane between prefill and decode.
 struct TransferConfig {
+  // What KV travels over. auto: nccl where the role computes on a GPU and libnccl.so.2 can be
+  // loaded, else tcp. Both sides must have the same. nccl moves it from GPU memory to GPU memory;
+  // tcp through pinned host memory (kv.staging_mib).
+  std::string channel = "auto";
+  NcclConfig nccl;
+
   // How long a request's Residual may be held up by other requests' Anchors, in all. Smaller:
   // committed tokens come sooner under load; larger: first drafts do.
   int64_t residual_max_wait_ms = 50;
@@ -162,7 +193,7 @@ struct TransferConfig {
   int64_t stall_timeout_s = 10;      // a frame that moves no byte for so long ends its connection
   int64_t frame_timeout_s = 60;      // and so does one that takes longer in all
   int64_t dead_peer_timeout_s = 15;  // a peer that vanished without a word
-  // A connection that moved nothing for so long does not hold up other peers' Residuals.
+  // A peer that took nothing for so long does not hold up other peers' Residuals.
   int64_t stalled_after_ms = 20;
 
   int64_t ticket_lifetime_s = 30;        // to open data connections after joining
@@ -196,7 +227,8 @@ struct KvConfig {
   // not fit now waits.
   KvMemory memory_mib;
 
-  // Of a role on a GPU: pinned host memory that KV is sent from and lands in, beside its pages.
+  // Of a role on a GPU, over TCP: pinned host memory that KV is sent from and lands in, beside its
+  // pages.
   KvMemory staging_mib;
 };
 

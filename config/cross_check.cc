@@ -31,6 +31,22 @@ void CheckListen(const char* path, const std::string& address, std::vector<Field
   if (address.empty()) errors->push_back({path, "must be an address"});
 }
 
+void CheckChannel(const Config& config, std::vector<FieldError>* errors) {
+  const TransferConfig& transfer = config.transfer;
+  // One role's file may leave the other's device at its default: each role checks its own, too.
+  const bool on_gpu = config.prefill.device != "cpu" || config.decode.device != "cpu";
+  if (transfer.channel == "nccl" && !on_gpu) {
+    errors->push_back({"transfer.channel",
+                       "nccl moves KV between GPUs: prefill.device and decode.device are cpu"});
+  }
+  if (transfer.channel != "tcp" && on_gpu &&
+      transfer.max_frame_kib > transfer.nccl.max_operation_mib << 10) {
+    errors->push_back(
+        {"transfer.nccl.max_operation_mib",
+         absl::StrCat("must hold transfer.max_frame_kib (", transfer.max_frame_kib, ")")});
+  }
+}
+
 bool Drafts(const KvConfig& kv) { return kv.target == "int8" || kv.target == "bf16"; }
 
 }  // namespace
@@ -51,6 +67,7 @@ std::vector<FieldError> CrossCheck(const Config& config) {
   if (config.transfer.min_frame_kib > config.transfer.max_frame_kib) {
     errors.push_back({"transfer.min_frame_kib", "must not exceed transfer.max_frame_kib"});
   }
+  CheckChannel(config, &errors);
   const int64_t verification_rows = config.speculation.max_draft_tokens + 1;
   if (Drafts(config.kv) && verification_rows > config.decode.max_batch_rows) {
     errors.push_back({"speculation.max_draft_tokens",

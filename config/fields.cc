@@ -26,12 +26,13 @@ void AddKvFields(KvConfig& c, FieldList& list) {
            "A decode server's memory for KV. More: more requests at a time. A request that needs "
            "more than all of it is refused; one that does not fit now waits.");
   list.Int("kv.staging_mib.prefill", &c.staging_mib.prefill, 1, int64_t{1} << 24,
-           "Pinned host memory that a prefill server on a GPU sends KV from, beside its memory for "
+           "Over TCP: pinned host memory that a prefill server on a GPU sends KV from, beside its "
+           "memory for "
            "KV. More: more prompts at a time over slow links.");
-  list.Int(
-      "kv.staging_mib.decode", &c.staging_mib.decode, 1, int64_t{1} << 24,
-      "Pinned host memory that a decode server on a GPU receives KV in. It must hold the KV of "
-      "the longest prompt.");
+  list.Int("kv.staging_mib.decode", &c.staging_mib.decode, 1, int64_t{1} << 24,
+           "Over TCP: pinned host memory that a decode server on a GPU receives KV in. It must "
+           "hold the KV of "
+           "the longest prompt.");
 }
 
 }  // namespace

@@ -47,15 +47,49 @@ void AddTimes(TransferConfig& c, FieldList& list) {
   list.Int("transfer.dead_peer_timeout_s", &c.dead_peer_timeout_s, 1, 3600,
            "A peer that vanished without a word is given up after it.");
   list.Int("transfer.stalled_after_ms", &c.stalled_after_ms, 1, kMaxMillis,
-           "A connection that moved nothing for so long does not hold up other peers' Residuals.");
+           "A peer that took nothing for so long does not hold up other peers' Residuals.");
   list.Int("transfer.ticket_lifetime_s", &c.ticket_lifetime_s, 1, 3600,
            "For a decode server to open its data connections after joining.");
+}
+
+void AddNccl(NcclConfig& c, FieldList& list) {
+  list.Int("transfer.nccl.anchor_traffic_class", &c.anchor_traffic_class, -1, 255,
+           "Service class of Anchors on InfiniBand and RoCE, written to SL and TC. -1: NCCL's own "
+           "choice. The same on both sides.");
+  list.Int("transfer.nccl.residual_traffic_class", &c.residual_traffic_class, -1, 255,
+           "The same of Residuals.");
+  list.Int("transfer.nccl.max_ctas", &c.max_ctas, 1, 64,
+           "Thread blocks of one operation. Fewer leave more of the GPU to the model; more are "
+           "faster.");
+  list.Int("transfer.nccl.channels_per_peer", &c.channels_per_peer, 1, 64,
+           "NCCL's nChannelsPerNetPeer. More use more of a fast network.");
+  list.Int("transfer.nccl.operations_in_flight", &c.operations_in_flight, 1, 64,
+           "Of each stream of a pair. 2 hide the time of announcing; more make an Anchor wait.");
+  list.Int("transfer.nccl.max_operation_mib", &c.max_operation_mib, 1, 64,
+           "What a decode server takes in one operation, and keeps a buffer of in GPU memory. At "
+           "least transfer.max_frame_kib.");
+  list.Int("transfer.nccl.max_pairs", &c.max_pairs, 1, 1024,
+           "Peers connected at a time; each takes about 100 MB of GPU memory. Beyond it the one "
+           "that was used the longest ago gives way, if no request uses it.");
+  list.Int("transfer.nccl.evict_idle_after_s", &c.evict_idle_after_s, 1, kMaxSeconds,
+           "Only peers that have been idle for so long give way to others.");
+  list.Int("transfer.nccl.init_timeout_s", &c.init_timeout_s, 1, 3600, "To connect a peer.");
+  list.Int("transfer.nccl.operation_timeout_s", &c.operation_timeout_s, 1, 3600,
+           "An operation that takes longer ends its pair.");
+  list.Int("transfer.nccl.abort_timeout_s", &c.abort_timeout_s, 1, 3600,
+           "After a failure, to revoke a pair, and then for the GPU to let go. A process whose GPU "
+           "does not exits with an error when it shuts down.");
 }
 
 }  // namespace
 
 void AddTransferFields(TransferConfig& c, FieldList& list) {
+  list.Choice("transfer.channel", &c.channel, {"auto", "tcp", "nccl"},
+              "What KV travels over; the same at prefill and decode servers. auto: nccl where the "
+              "role computes on a GPU and libnccl.so.2 can be loaded, else tcp. nccl: from GPU "
+              "memory to GPU memory. tcp: through host memory.");
   AddScheduling(c, list);
+  AddNccl(c.nccl, list);
   AddSockets(c, list);
   AddTimes(c, list);
   list.Int("transfer.max_sessions", &c.max_sessions, 1, 65536, "Peers of one server.");

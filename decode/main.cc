@@ -8,7 +8,8 @@ absl::StatusOr<RunningRole> StartRole(const Config& config) {
   ASSIGN_OR_RETURN(const ServerOptions options, MakeServerOptions(config));
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(options));
   std::string address =
-      absl::StrCat("address=", JoinHostPort(config.decode.listen_address, server->port()));
+      absl::StrCat("address=", JoinHostPort(config.decode.listen_address, server->port()),
+                   " channel=", ToAbsl(ChannelName(options.channel)));
   return RunningRole{std::move(server), std::move(address),
                      std::chrono::seconds(config.decode.drain_timeout_s)};
 }

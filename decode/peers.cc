@@ -61,6 +61,7 @@ struct Peers::Attempt {
   bool rejoined = false;
   bool answered = false;
   Session session;                    // of the run
+  SessionHold hold;                   // of that session, until the attempt's end
   std::shared_ptr<RunStream> stream;  // guarded by the peers' lock
 };
 
@@ -82,7 +83,7 @@ class Peers::Events final : public RunEvents {
   std::shared_ptr<Attempt> attempt_;
 };
 
-Peers::Peers(const PeersOptions& options, PrefillClientFactory factory, TcpClient& data,
+Peers::Peers(const PeersOptions& options, PrefillClientFactory factory, DataClient& data,
              const Clock& clock)
     : options_(options),
       factory_(std::move(factory)),
@@ -236,8 +237,22 @@ void Peers::OnJoined(std::shared_ptr<Peer> peer, const v1::JoinReply& reply) {
       });
 }
 
+// A prefill server that does not compare, because it is of a version that knew TCP alone.
+absl::Status Peers::CompareChannel(const v1::JoinReply& reply) const {
+  const auto channel_of = [](const std::string& said) {
+    return said.empty() ? std::string(ChannelName(ChannelKind::kTcp)) : said;
+  };
+  const std::string ours = channel_of(options_.join.channel());
+  const std::string theirs = channel_of(reply.channel());
+  if (ours == theirs) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "KV would travel over different channels: the decode server's is ", ours,
+      ", the prefill server's is ", theirs, ": set transfer.channel to the same on both"));
+}
+
 absl::StatusOr<Peers::Session> Peers::Dial(const v1::JoinReply& reply,
                                            std::vector<SocketAddress> addresses) {
+  RETURN_IF_ERROR(CompareChannel(reply));
   DialRequest request;
   request.addresses = std::move(addresses);
   request.sender_incarnation = reply.incarnation();
@@ -273,12 +288,26 @@ void Peers::Joined(std::shared_ptr<Peer> peer, const absl::StatusOr<Session>& se
   calls_.Remove();
 }
 
+// Its session gave way to another one, and the engine has not told of it yet.
+void Peers::Rejoin(const std::shared_ptr<Attempt>& attempt, const Session& lost) {
+  {
+    absl::MutexLock lock(&mu_);
+    std::optional<Session>& session = attempt->peer->session;
+    if (session && session->id == lost.id) session.reset();
+  }
+  if (!std::exchange(attempt->rejoined, true)) return StartOrJoin(attempt);
+  End(*attempt, absl::UnavailableError("the data connection was lost"));
+}
+
 void Peers::StartRun(const std::shared_ptr<Attempt>& attempt, const Session& session) {
+  SessionHold hold = data_.HoldSession(session.id);
+  if (hold == nullptr) return Rejoin(attempt, session);
   std::shared_ptr<RunStream> stream;
   {
     absl::MutexLock lock(&mu_);
     if (!attempts_.contains(attempt->id)) return;  // cancelled meanwhile
     attempt->session = session;
+    attempt->hold = std::move(hold);
     v1::RunRequest request = attempt->request;
     request.set_ticket(session.ticket);
     stream = attempt->peer->client->NewRun(std::move(request), attempt->deadline - clock_.Now(),
@@ -310,6 +339,7 @@ bool Peers::MayRejoin(Attempt& attempt, const absl::Status& status) {
   {
     absl::MutexLock lock(&mu_);
     attempt.stream = nullptr;
+    attempt.hold = nullptr;
   }
   // The attempt outlives this session: its end must not be taken for the attempt's.
   engine_->OnAttemptStarted(attempt.id, SessionId{});

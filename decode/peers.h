@@ -17,13 +17,13 @@
 #include "decode/name_resolver.h"
 #include "decode/prefill_client.h"
 #include "proto/call_count.h"
+#include "transfer/data_plane.h"
 #include "transfer/lost_sessions.h"
-#include "transfer/tcp_client.h"
 
 namespace lynx::decode {
 
 struct PeersOptions {
-  v1::JoinRequest join;  // who we are
+  v1::JoinRequest join;  // who we are, and our channel
   Nanos join_timeout = std::chrono::seconds(2);
   Nanos resolve_timeout = std::chrono::seconds(2);  // for a data host's name, behind the join
   NameResolver::Lookup lookup = ResolveHost;
@@ -33,7 +33,7 @@ struct PeersOptions {
 class Peers final : public PrefillPeers {
  public:
   // Everything given outlives the peers.
-  Peers(const PeersOptions& options, PrefillClientFactory factory, TcpClient& data,
+  Peers(const PeersOptions& options, PrefillClientFactory factory, DataClient& data,
         const Clock& clock);
   ~Peers() override;  // after Close
 
@@ -69,17 +69,19 @@ class Peers final : public PrefillPeers {
   void Join(const std::shared_ptr<Peer>& peer);
   void OnJoined(std::shared_ptr<Peer> peer, const v1::JoinReply& reply);
   void Joined(std::shared_ptr<Peer> peer, const absl::StatusOr<Session>& session);
+  absl::Status CompareChannel(const v1::JoinReply& reply) const;
   absl::StatusOr<Session> Dial(const v1::JoinReply& reply, std::vector<SocketAddress> addresses);
   void StartRun(const std::shared_ptr<Attempt>& attempt, const Session& session);
   void OnRunMessage(Attempt& attempt, v1::PrefillToDecode message);
   void OnRunDone(const std::shared_ptr<Attempt>& attempt, const absl::Status& status);
   void CloseSession(Peer& peer, SessionId session);
+  void Rejoin(const std::shared_ptr<Attempt>& attempt, const Session& lost);
   bool MayRejoin(Attempt& attempt, const absl::Status& status);
   void End(Attempt& attempt, const absl::Status& status);
 
   const PeersOptions options_;
   const PrefillClientFactory factory_;
-  TcpClient& data_;
+  DataClient& data_;
   const Clock& clock_;
   Engine* engine_ = nullptr;
   // Joins and runs that will still call back. A call lets go of its peer before it is no longer

@@ -4,6 +4,7 @@
 #include "decode/peers.h"
 #include "decode/service.h"
 #include "model/kv_format.h"
+#include "transfer/open_data_plane.h"
 
 namespace lynx::decode {
 namespace {
@@ -42,18 +43,18 @@ class ServerImpl final : public Server {
   RequestOutboxes outboxes_;
   Receiver receiver_;
   EngineServer<Engine, Service> core_;
-  std::unique_ptr<TcpClient> data_;  // ends before the engine, whose memory it writes into
+  std::unique_ptr<DataClient> data_;  // ends before the engine, whose memory it writes into
   std::unique_ptr<Peers> peers_;
 };
 
 absl::Status ServerImpl::StartPeers() {
-  const TcpClientOptions tcp{.tcp = options_.tcp,
-                             .incarnation = served_.info.incarnation(),
-                             .max_sessions = options_.sessions_max};
-  ASSIGN_OR_RETURN(data_, TcpClient::Start(tcp, &receiver_));
+  DataClientOptions data = options_.data;
+  data.incarnation = served_.info.incarnation();
+  ASSIGN_OR_RETURN(data_, OpenDataClient(options_.channel, data, &receiver_));
   PeersOptions peers;
   *peers.join.mutable_identity() = served_.info.identity();
   peers.join.set_incarnation(served_.info.incarnation());
+  peers.join.set_channel(std::string(ChannelName(options_.channel)));
   peers_ = std::make_unique<Peers>(peers, NewGrpcPrefillClient, *data_, core_.clock());
   return absl::OkStatus();
 }
@@ -81,6 +82,7 @@ absl::Status ServerImpl::Start() {
 ServerImpl::~ServerImpl() {
   core_.Stop();
   if (peers_ != nullptr) peers_->Close();
+  if (data_ != nullptr && !data_->Close()) ExitStuck();
 }
 
 }  // namespace

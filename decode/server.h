@@ -10,17 +10,18 @@
 #include "proto/engine_server.h"
 #include "proto/role_main.h"
 #include "runtime/status.h"
-#include "transfer/tcp_options.h"
+#include "transfer/data_plane.h"
 
 namespace lynx::decode {
 
 struct ServerOptions : EngineServerOptions {
   EngineOptions engine;
-  TcpOptions tcp;
-  size_t sessions_max = 256;  // prefill servers at a time
+  ChannelKind channel = ChannelKind::kTcp;
+  DataClientOptions data;  // the incarnation is the server's own
 };
 
 // INVALID_ARGUMENT: an unknown KV target, no model, limits that do not fit together.
+// FAILED_PRECONDITION: no NCCL where it is wanted.
 absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config);
 
 class Server : public RoleServer {

@@ -24,16 +24,18 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   engine.max_context = decode.max_context_tokens;
   engine.gap_timeout = std::chrono::milliseconds(decode.gap_timeout_ms);
   engine.restore_pages_per_step = decode.restore_pages_per_step;
+  ASSIGN_OR_RETURN(options.channel, ChooseChannel(config.transfer, decode.device));
   options.model = config.model;
   options.threads = ResolveThreads(decode.threads);
   options.device = {.name = decode.device,
                     .gpu = static_cast<int>(decode.gpu),
                     .kv_bytes = engine.kv_budget_bytes,
-                    .wire_bytes = static_cast<size_t>(config.kv.staging_mib.decode) << 20,
+                    .wire_bytes = WireBytes(options.channel, config.kv.staging_mib.decode),
                     .rows_max = engine.rows_max};
   engine.staging_bytes = options.device.wire_bytes;
-  options.tcp = MakeTcpOptions(config.transfer);
-  options.sessions_max = static_cast<size_t>(config.transfer.max_sessions);
+  options.data = {.tcp = MakeTcpOptions(config.transfer),
+                  .nccl = MakeNcclOptions(config.transfer, decode.gpu),
+                  .max_sessions = static_cast<size_t>(config.transfer.max_sessions)};
   options.listen_host = decode.listen_address;
   options.port = decode.port;
   options.stall_timeout = std::chrono::seconds(decode.stall_timeout_s);

@@ -9,7 +9,8 @@ absl::StatusOr<RunningRole> StartRole(const Config& config) {
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(options));
   const std::string& host = config.prefill.listen_address;
   std::string addresses = absl::StrCat("address=", JoinHostPort(host, server->port()),
-                                       " data_address=", JoinHostPort(host, server->data_port()));
+                                       " data_address=", JoinHostPort(host, server->data_port()),
+                                       " channel=", ToAbsl(ChannelName(options.channel)));
   return RunningRole{std::move(server), std::move(addresses),
                      std::chrono::seconds(config.prefill.drain_timeout_s)};
 }

@@ -2,6 +2,7 @@
 
 #include "model/kv_format.h"
 #include "prefill/service.h"
+#include "transfer/open_data_plane.h"
 
 namespace lynx::prefill {
 namespace {
@@ -23,7 +24,7 @@ class ServerImpl final : public Server {
         served_(std::move(served)),
         sender_(options.send, [this] { core_.Wake(); }),
         core_(options) {}
-  ~ServerImpl() override { core_.Stop(); }
+  ~ServerImpl() override;
 
   absl::Status Start();
 
@@ -42,7 +43,7 @@ class ServerImpl final : public Server {
   RunOutboxes outboxes_;
   Sender sender_;
   EngineServer<Engine, Service> core_;
-  std::unique_ptr<TcpServer> data_;  // ends before the engine, whose memory it reads
+  std::unique_ptr<DataServer> data_;  // ends before the engine, whose memory it reads
 };
 
 void ServerImpl::StartEngine() {
@@ -57,17 +58,23 @@ absl::Status ServerImpl::Start() {
   ASSIGN_OR_RETURN(const int64_t page_bytes,
                    PageBytes(served_.model.config, options_.engine.target));
   StartEngine();
-  TcpServerOptions data = options_.data;
+  DataServerOptions data = options_.data;
   data.incarnation = served_.info.incarnation();
-  ASSIGN_OR_RETURN(data_, TcpServer::Start(data, &sender_));
+  ASSIGN_OR_RETURN(data_, OpenDataServer(options_.channel, data, &sender_));
   const GrpcHostOptions host = MakeGrpcHostOptions(
       options_.listen_host, options_.port, served_.info.max_context(), options_.engine.queue_limit);
   const ServiceOptions service{.info = served_.info,
                                .page_bytes = page_bytes,
                                .data_host = options_.data_host,
+                               .channel = options_.channel,
                                .calls_max = host.concurrent_calls_max};
   return core_.Serve(
       host, std::make_unique<Service>(service, core_.engine(), outboxes_, *data_, core_.clock()));
+}
+
+ServerImpl::~ServerImpl() {
+  core_.Stop();
+  if (data_ != nullptr && !data_->Close()) ExitStuck();
 }
 
 }  // namespace

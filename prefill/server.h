@@ -11,18 +11,20 @@
 #include "proto/engine_server.h"
 #include "proto/role_main.h"
 #include "runtime/status.h"
-#include "transfer/tcp_server.h"
+#include "transfer/data_plane.h"
 
 namespace lynx::prefill {
 
 struct ServerOptions : EngineServerOptions {
   EngineOptions engine;
   SendQueueOptions send;
-  TcpServerOptions data;  // the incarnation is the server's own
-  std::string data_host;  // told to decode servers; empty: the one they called
+  ChannelKind channel = ChannelKind::kTcp;
+  DataServerOptions data;  // the incarnation is the server's own
+  std::string data_host;   // told to decode servers; empty: the one they called
 };
 
-// INVALID_ARGUMENT: an unknown KV target, no model.
+// INVALID_ARGUMENT: an unknown KV target, no model. FAILED_PRECONDITION: no NCCL where it is
+// wanted.
 absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config);
 
 class Server : public RoleServer {

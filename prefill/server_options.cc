@@ -16,8 +16,9 @@ SendQueueOptions MakeSendOptions(const TransferConfig& config) {
           .rate_burst = milliseconds(config.rate_burst_ms)};
 }
 
-TcpServerOptions MakeDataOptions(const PrefillConfig& prefill, const TransferConfig& transfer) {
+DataServerOptions MakeDataOptions(const PrefillConfig& prefill, const TransferConfig& transfer) {
   return {.tcp = MakeTcpOptions(transfer),
+          .nccl = MakeNcclOptions(transfer, prefill.gpu),
           .listen_host = prefill.listen_address,
           .port = static_cast<uint16_t>(prefill.data_port),
           .ticket_lifetime = std::chrono::seconds(transfer.ticket_lifetime_s),
@@ -33,12 +34,13 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   const PrefillConfig& prefill = config.prefill;
   ServerOptions options;
   ASSIGN_OR_RETURN(options.engine.target, ParseKvTarget(config.kv.target));
+  ASSIGN_OR_RETURN(options.channel, ChooseChannel(config.transfer, prefill.device));
   options.model = config.model;
   options.threads = ResolveThreads(prefill.threads);
   options.device = {.name = prefill.device,
                     .gpu = static_cast<int>(prefill.gpu),
                     .kv_bytes = static_cast<size_t>(config.kv.memory_mib.prefill) << 20,
-                    .wire_bytes = static_cast<size_t>(config.kv.staging_mib.prefill) << 20,
+                    .wire_bytes = WireBytes(options.channel, config.kv.staging_mib.prefill),
                     .rows_max = prefill.chunk_tokens};
   options.engine.staging_bytes = options.device.wire_bytes;
   options.engine.chunk_tokens = prefill.chunk_tokens;

@@ -60,7 +60,7 @@ class Service::RunCall final
     absl::Status status = service_.engine_.Post(run_, std::move(incoming_));
     if (status.ok()) return ReadOn();
     CancelRun(status);
-    service_.data_.CloseSession(session_);
+    service_.data_.CloseSession(*session_);
   }
 
   void OnFirstMessage(bool ok) {
@@ -75,13 +75,13 @@ class Service::RunCall final
       return absl::InvalidArgumentError("the first message of a run must be its request");
     }
     ASSIGN_OR_RETURN(const Ticket ticket, TicketFromBytes(incoming_.run().ticket()));
-    absl::StatusOr<SessionId> session = service_.data_.FindSession(ticket);
+    absl::StatusOr<SessionHold> session = service_.data_.HoldSession(ticket);
     // A code of its own, by which the decode server knows that it has to join anew.
     if (!session.ok()) return absl::UnauthenticatedError("unknown ticket: join again");
-    session_ = *session;
+    session_ = *std::move(session);
     const Nanos deadline = CallDeadline(*context_, service_.clock_, service_.options_.run_time_max);
     ASSIGN_OR_RETURN(
-        run_, service_.engine_.Submit(std::move(*incoming_.mutable_run()), session_, deadline));
+        run_, service_.engine_.Submit(std::move(*incoming_.mutable_run()), *session_, deadline));
     Submitted(service_.outboxes_.table().Take(run_),
               [this] { CancelRun(absl::CancelledError("the decode server cancelled the run")); });
     return absl::OkStatus();
@@ -99,20 +99,34 @@ class Service::RunCall final
   v1::DecodeToPrefill incoming_;
   // Set by the first message.
   RunId run_{};
-  SessionId session_{};
+  SessionHold session_;  // until the call's end: the engine has ended the run before
 };
 
 Service::Service(const ServiceOptions& options, Engine& engine, RunOutboxes& outboxes,
-                 TcpServer& data, const Clock& clock)
+                 DataServer& data, const Clock& clock)
     : options_(options), engine_(engine), outboxes_(outboxes), data_(data), clock_(clock) {}
 
 Service::~Service() { calls_.WaitForNone(); }
 
+// Both have to say the same: a decode server that says nothing is of a version that knew TCP alone.
+absl::Status Service::CompareChannel(const v1::JoinRequest& request) const {
+  const std::string_view ours = ChannelName(options_.channel);
+  const std::string_view theirs =
+      request.channel().empty() ? ChannelName(ChannelKind::kTcp) : request.channel();
+  if (ours == theirs) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "KV would travel over different channels: the prefill server's is ", ToAbsl(ours),
+      ", the decode server's is ", ToAbsl(theirs),
+      ": set transfer.channel to the same on both (auto is nccl where there are a GPU and NCCL)"));
+}
+
 absl::Status Service::DoJoin(const v1::JoinRequest& request, v1::JoinReply* reply) {
   RETURN_IF_ERROR(CompareIdentity(options_.info.identity(), request.identity()));
+  RETURN_IF_ERROR(CompareChannel(request));
   if (request.incarnation() == 0) return absl::InvalidArgumentError("an incarnation is not 0");
   ASSIGN_OR_RETURN(const IssuedTicket issued, data_.IssueTicket(request.incarnation()));
   reply->set_incarnation(options_.info.incarnation());
+  reply->set_channel(std::string(ChannelName(options_.channel)));
   reply->set_data_address(JoinHostPort(options_.data_host, data_.port()));
   reply->set_ticket(
       std::string(reinterpret_cast<const char*>(&issued.ticket), sizeof issued.ticket));

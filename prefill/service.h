@@ -10,7 +10,7 @@
 #include "proto/lynx.grpc.pb.h"
 #include "proto/outbox_table.h"
 #include "runtime/clock.h"
-#include "transfer/tcp_server.h"
+#include "transfer/data_plane.h"
 
 namespace lynx::prefill {
 
@@ -31,7 +31,8 @@ struct ServiceOptions {
   v1::ServerInfo info;     // its unchanging part
   int64_t page_bytes = 1;  // of a prompt page at its target, in pages_total's unit
   std::string data_host;   // told to those who join; empty: the one they called
-  int64_t calls_max = 0;   // open runs, with those that have not said yet what they want
+  ChannelKind channel = ChannelKind::kTcp;
+  int64_t calls_max = 0;  // open runs, with those that have not said yet what they want
   Nanos run_time_max = std::chrono::hours(1);  // of a run whose call has no deadline
 };
 
@@ -39,7 +40,7 @@ struct ServiceOptions {
 class Service final : public v1::Prefill::CallbackService {
  public:
   // Everything given outlives the service, which outlives its gRPC server.
-  Service(const ServiceOptions& options, Engine& engine, RunOutboxes& outboxes, TcpServer& data,
+  Service(const ServiceOptions& options, Engine& engine, RunOutboxes& outboxes, DataServer& data,
           const Clock& clock);
   ~Service() override;  // waits until the last call is gone: end them first
 
@@ -57,12 +58,13 @@ class Service final : public v1::Prefill::CallbackService {
  private:
   class RunCall;
 
+  absl::Status CompareChannel(const v1::JoinRequest& request) const;
   absl::Status DoJoin(const v1::JoinRequest& request, v1::JoinReply* reply);
 
   const ServiceOptions options_;
   Engine& engine_;
   RunOutboxes& outboxes_;
-  TcpServer& data_;
+  DataServer& data_;
   const Clock& clock_;
   CallCount calls_;
 };

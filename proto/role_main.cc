@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 
 #include "config/load.h"
@@ -46,7 +47,24 @@ std::optional<Config> ConfigFromCommandLine(const char* role, int argc, char** a
   return std::move(loaded->config);
 }
 
+// What NCCL and CUDA read when they start, unless the operator has said something else. NCCL: work
+// on two communicators of one GPU keeps its order. CUDA: streams do not share hardware queues,
+// where an Anchor would wait behind a Residual.
+void SetGpuEnvironment() {
+  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
+  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
+}
+
 }  // namespace
+
+void ExitStuck() {
+  spdlog::error(
+      "event=nccl_stuck exit={} what=\"the GPU still uses memory of an operation that was "
+      "aborted\"",
+      kStuckExit);
+  spdlog::default_logger()->flush();
+  std::_Exit(kStuckExit);
+}
 
 void ServeUntilSignal(const ShutdownSignal& signal, RoleServer& server,
                       std::chrono::seconds limit) {
@@ -63,6 +81,7 @@ void ServeUntilSignal(const ShutdownSignal& signal, RoleServer& server,
 
 int RoleMain(const char* role, int argc, char** argv,
              const std::function<absl::StatusOr<RunningRole>(const Config&)>& start) {
+  SetGpuEnvironment();
   const ShutdownSignal signal;  // before any thread
   int exit_code = 0;
   const std::optional<Config> config = ConfigFromCommandLine(role, argc, argv, &exit_code);

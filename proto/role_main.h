@@ -35,6 +35,11 @@ struct RunningRole {
 int RoleMain(const char* role, int argc, char** argv,
              const std::function<absl::StatusOr<RunningRole>(const Config&)>& start);
 
+// The GPU, or NCCL, does not let go of memory that is about to be given back, which would wait for
+// ever: logs event=nccl_stuck and ends the process at once with kStuckExit.
+[[noreturn]] void ExitStuck();
+inline constexpr int kStuckExit = 3;
+
 // Until a signal comes; then drains: at most `limit`, or until a second signal.
 void ServeUntilSignal(const ShutdownSignal& signal, RoleServer& server, std::chrono::seconds limit);
 

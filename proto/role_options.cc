@@ -1,7 +1,11 @@
 #include "proto/role_options.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <thread>
+
+#include "transfer/open_data_plane.h"
 
 namespace lynx {
 namespace {
@@ -24,6 +28,49 @@ TcpOptions MakeTcpOptions(const TransferConfig& config) {
           .stall_timeout = seconds(config.stall_timeout_s),
           .frame_timeout = seconds(config.frame_timeout_s),
           .dead_peer_timeout = seconds(config.dead_peer_timeout_s)};
+}
+
+NcclOptions MakeNcclOptions(const TransferConfig& config, int64_t gpu) {
+  using std::chrono::seconds;
+  const NcclConfig& nccl = config.nccl;
+  return {.device = static_cast<int>(gpu),
+          .anchor_traffic_class = static_cast<int>(nccl.anchor_traffic_class),
+          .residual_traffic_class = static_cast<int>(nccl.residual_traffic_class),
+          .max_ctas = static_cast<int>(nccl.max_ctas),
+          .channels_per_peer = static_cast<int>(nccl.channels_per_peer),
+          .max_operation_bytes = static_cast<uint64_t>(nccl.max_operation_mib) << 20,
+          .operations_in_flight = static_cast<int>(nccl.operations_in_flight),
+          .max_pairs = static_cast<int>(nccl.max_pairs),
+          .evict_idle_after = seconds(nccl.evict_idle_after_s),
+          .connect_timeout = seconds(config.connect_timeout_s),
+          .handshake_timeout = seconds(config.handshake_timeout_s),
+          .init_timeout = seconds(nccl.init_timeout_s),
+          .operation_timeout = seconds(nccl.operation_timeout_s),
+          .abort_timeout = seconds(nccl.abort_timeout_s),
+          .dead_peer_timeout = seconds(config.dead_peer_timeout_s)};
+}
+
+absl::StatusOr<ChannelKind> ChooseChannel(const TransferConfig& config, const std::string& device) {
+  if (config.channel == "tcp") return ChannelKind::kTcp;
+  const bool on_gpu = device != "cpu";
+  if (config.channel == "nccl") {
+    if (!on_gpu) {
+      return absl::FailedPreconditionError(
+          "transfer.channel is nccl, which moves KV between GPUs, and this role's device is cpu: "
+          "set its device, or transfer.channel=tcp on both sides");
+    }
+    RETURN_IF_ERROR(Annotate(CheckNccl(), "transfer.channel is nccl"));
+    return ChannelKind::kNccl;
+  }
+  if (!on_gpu) return ChannelKind::kTcp;
+  const absl::Status nccl = CheckNccl();
+  spdlog::info("channel_chosen channel={} why=\"{}\"", nccl.ok() ? "nccl" : "tcp",
+               nccl.ok() ? "a GPU, and NCCL was found" : std::string(nccl.message()));
+  return nccl.ok() ? ChannelKind::kNccl : ChannelKind::kTcp;
+}
+
+size_t WireBytes(ChannelKind channel, int64_t staging_mib) {
+  return channel == ChannelKind::kNccl ? 0 : static_cast<size_t>(staging_mib) << 20;
 }
 
 int ResolveThreads(int64_t configured) {

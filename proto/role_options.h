@@ -6,11 +6,21 @@
 
 #include "config/config.h"
 #include "proto/grpc_host.h"
-#include "transfer/tcp_options.h"
+#include "transfer/data_plane.h"
 
 namespace lynx {
 
 TcpOptions MakeTcpOptions(const TransferConfig& config);
+// `gpu`: the device of the role's KV.
+NcclOptions MakeNcclOptions(const TransferConfig& config, int64_t gpu);
+
+// What transfer.channel means for a role that computes on `device` ("cpu", "cuda", "emulated"); a
+// log line says why where it is "auto" on a GPU. FAILED_PRECONDITION: it is nccl, and there is no
+// GPU or no NCCL.
+absl::StatusOr<ChannelKind> ChooseChannel(const TransferConfig& config, const std::string& device);
+
+// Pinned host memory for a GPU's KV (DeviceOptions): none where NCCL moves it.
+size_t WireBytes(ChannelKind channel, int64_t staging_mib);
 
 // 0: one for each core that the process may use.
 int ResolveThreads(int64_t configured);

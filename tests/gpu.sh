@@ -24,11 +24,13 @@ mkdir -p "$report" "$build"
 
 [[ -z "$debs" ]] || unpack_packages "$debs" "$build/packages"
 require_machine
+choose_components
 nvidia-smi -q > "$report/nvidia-smi.txt" 2>&1
 echo "tests/gpu.sh: $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1)"
 
 # This machine's compiler may know warnings that ours do not.
 step configure cmake --preset gpu-tests -G "$generator" -DLYNX_WERROR=OFF \
+  -DLYNX_COMPONENTS="$components" \
   -DCMAKE_CUDA_ARCHITECTURES="$(gpu_architecture)" || finish
 step build cmake --build "$build" --target gpu_tests -j "$(nproc)" || finish
 

@@ -5,20 +5,19 @@
 #include <algorithm>
 #include <utility>
 
+#include "transfer/nccl_api.h"
 #include "transfer/nccl_client_io.h"
 
 namespace lynx {
 
 absl::StatusOr<std::unique_ptr<NcclClient>> NcclClient::Start(const NcclClientOptions& options,
                                                               FrameSink* sink) {
-  RETURN_IF_ERROR(options.nccl.Validate());
-  if (options.incarnation == 0) return absl::InvalidArgumentError("incarnation 0 is not valid");
+  RETURN_IF_ERROR(options.Validate());
   ASSIGN_OR_RETURN(auto scratch,
                    StartNccl(options.nccl, std::max<uint64_t>(options.nccl.max_operation_bytes,
                                                               kNcclWarmUpBytes)));
-  ASSIGN_OR_RETURN(const uint32_t version, NcclVersion());
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
-  return std::make_unique<NcclClientIo>(options, version, sink, std::move(loop),
+  return std::make_unique<NcclClientIo>(options, Nccl().version, sink, std::move(loop),
                                         std::move(scratch));
 }
 
@@ -30,13 +29,16 @@ NcclClientIo::NcclClientIo(const NcclClientOptions& options, uint32_t nccl_versi
       loop_(std::move(loop)),
       scratch_(std::move(scratch)),
       sessions_(options.nccl, loop_.get(),
-                [this](const NcclSession& session) { Down(session.id(), session.why(), true); }),
-      thread_([this] { Loop(); }) {}
+                [this](const NcclSession& session) { Down(session.id(), session.why(), true); }) {
+  thread_.Start([this] { return Loop(); });
+}
 
-NcclClientIo::~NcclClientIo() {
+NcclClientIo::~NcclClientIo() { (void)Close(); }
+
+bool NcclClientIo::Close() {
   stop_ = true;
   loop_->Wake();
-  thread_.join();
+  return thread_.End(options_.nccl);
 }
 
 absl::StatusOr<SessionId> NcclClientIo::Dial(const DialRequest& request) {
@@ -58,7 +60,13 @@ absl::StatusOr<SessionId> NcclClientIo::Dial(const DialRequest& request) {
   SessionId id{};
   {
     absl::MutexLock lock(&mu_);
+    if (session_count_ >= options_.max_sessions) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("all ", options_.max_sessions, " data-plane sessions are taken"));
+    }
+    ++session_count_;
     id = SessionId{next_session_++};
+    uses_.Add(id);
     asked_.push_back({id, std::move(dialling)});
   }
   loop_->Wake();
@@ -73,12 +81,17 @@ void NcclClientIo::CloseSession(SessionId session) {
   loop_->Wake();
 }
 
-NcclClientStats NcclClientIo::stats() const {
+SessionHold NcclClientIo::HoldSession(SessionId session) {
+  absl::MutexLock lock(&mu_);
+  return uses_.Hold(session);
+}
+
+DataClientStats NcclClientIo::stats() const {
   absl::MutexLock lock(&mu_);
   return stats_;
 }
 
-void NcclClientIo::Loop() {
+bool NcclClientIo::Loop() {
   (void)cudaSetDevice(options_.nccl.device);  // Start has tried it
   while (!stop_) {
     const Nanos now = loop_->Now();
@@ -95,7 +108,9 @@ void NcclClientIo::Loop() {
   HandleAsked(loop_->Now());
   const absl::Status why = absl::CancelledError("the client is closing");
   while (!dialling_.empty()) Down(dialling_.begin()->first, why, false);
-  if (!sessions_.AbortAll(why)) new auto(std::move(scratch_));  // the device still uses it
+  const bool clean = sessions_.AbortAll(why);
+  if (!clean) new auto(std::move(scratch_));  // the device still uses it
+  return clean;
 }
 
 void NcclClientIo::HandleAsked(Nanos now) {
@@ -155,7 +170,11 @@ void NcclClientIo::OnConnected(SessionId id) {
 
 absl::Status NcclClientIo::Open(SessionId id, std::unique_ptr<Dialling> dialling, Nanos now) {
   bool evicted = false;
-  if (!sessions_.MakeRoom(now, &evicted)) {
+  const auto retire = [this](SessionId idle) {
+    absl::MutexLock lock(&mu_);
+    return uses_.Retire(idle);
+  };
+  if (!sessions_.MakeRoom(now, retire, &evicted)) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "all ", options_.nccl.max_pairs, " pairs of communicators of the receiver are in use"));
   }
@@ -187,6 +206,8 @@ void NcclClientIo::Down(SessionId id, const absl::Status& why, bool was_session)
   }
   {
     absl::MutexLock lock(&mu_);
+    uses_.Forget(id);
+    --session_count_;
     stats_.sessions_lost += was_session;
   }
   sink_->OnSession({id, false, why});

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -13,6 +12,7 @@
 #include "transfer/nccl_client.h"
 #include "transfer/nccl_receive_session.h"
 #include "transfer/nccl_sessions.h"
+#include "transfer/nccl_thread.h"
 #include "transfer/tcp_socket.h"
 
 namespace lynx {
@@ -25,7 +25,9 @@ class NcclClientIo final : public NcclClient {
 
   absl::StatusOr<SessionId> Dial(const DialRequest& request) override;
   void CloseSession(SessionId session) override;
-  NcclClientStats stats() const override;
+  SessionHold HoldSession(SessionId session) override;
+  DataClientStats stats() const override;
+  bool Close() override;
 
  private:
   // Under way to be connected.
@@ -42,7 +44,7 @@ class NcclClientIo final : public NcclClient {
   };
 
   // The issuing thread's.
-  void Loop();
+  bool Loop();
   void HandleAsked(Nanos now);
   void Close(SessionId id, Nanos now);
   void ConnectNext(SessionId id);
@@ -66,9 +68,11 @@ class NcclClientIo final : public NcclClient {
   mutable absl::Mutex mu_;
   std::vector<Asked> asked_ ABSL_GUARDED_BY(mu_);
   uint64_t next_session_ ABSL_GUARDED_BY(mu_) = 1;
-  NcclClientStats stats_ ABSL_GUARDED_BY(mu_);
+  SessionUses uses_ ABSL_GUARDED_BY(mu_);
+  size_t session_count_ ABSL_GUARDED_BY(mu_) = 0;  // dialled and not down
+  DataClientStats stats_ ABSL_GUARDED_BY(mu_);
 
-  std::thread thread_;  // last: it uses everything above
+  NcclThread thread_;  // last: it uses everything above
 };
 
 }  // namespace lynx

@@ -1,5 +1,6 @@
 #include "transfer/nccl_pair.h"
 
+#include "transfer/nccl_api.h"
 #include "transfer/nccl_bugs.h"
 
 namespace lynx {
@@ -50,27 +51,11 @@ absl::StatusOr<cuda::UniqueStream> NewStreamFor(Stream stream) {
 
 absl::Status NcclToStatus(ncclResult_t result, std::string_view what, ncclComm_t comm) {
   if (result == ncclSuccess) return absl::OkStatus();
-  const char* last = comm == nullptr ? nullptr : ncclGetLastError(comm);
+  const char* last = comm == nullptr ? nullptr : Nccl().GetLastError(comm);
   return absl::Status(CodeOf(result),
-                      absl::StrCat(ToAbsl(what), ": NCCL: ", ncclGetErrorString(result),
+                      absl::StrCat(ToAbsl(what), ": NCCL: ", Nccl().GetErrorString(result),
                                    last == nullptr || *last == '\0' ? "" : ": ",
                                    last == nullptr ? "" : last, HintOf(result)));
-}
-
-std::string NcclVersionName(uint32_t version) {
-  return absl::StrCat(version / 10000, ".", version / 100 % 100, ".", version % 100);
-}
-
-absl::StatusOr<uint32_t> NcclVersion() {
-  int version = 0;
-  RETURN_IF_ERROR(NcclToStatus(ncclGetVersion(&version), "cannot ask for NCCL's version"));
-  if (version < NCCL_VERSION_CODE) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("NCCL ", NcclVersionName(static_cast<uint32_t>(version)),
-                     " is loaded, this program needs ", NcclVersionName(NCCL_VERSION_CODE),
-                     " or newer: install it, and look at LD_LIBRARY_PATH if it is installed"));
-  }
-  return static_cast<uint32_t>(version);
 }
 
 absl::StatusOr<std::unique_ptr<NcclPair>> NcclPair::Create(NcclRole role,
@@ -96,7 +81,7 @@ absl::Status NcclPair::StartInit(Stream stream, const ncclUniqueId& id) {
   if (traffic_class >= 0) config.trafficClass = traffic_class;
   Lane& l = lane(stream);
   const ncclResult_t result =
-      ncclCommInitRankConfig(&l.comm, 2, id, static_cast<int>(role_), &config);
+      Nccl().CommInitRankConfig(&l.comm, 2, id, static_cast<int>(role_), &config);
   if (result == ncclInProgress) return absl::OkStatus();
   return NcclToStatus(result, "cannot make a communicator", l.comm);
 }
@@ -104,7 +89,8 @@ absl::Status NcclPair::StartInit(Stream stream, const ncclUniqueId& id) {
 absl::StatusOr<bool> NcclPair::Settled(Stream stream) {
   Lane& l = lane(stream);
   ncclResult_t state = ncclSuccess;
-  RETURN_IF_ERROR(NcclToStatus(ncclCommGetAsyncError(l.comm, &state), "cannot ask a communicator"));
+  RETURN_IF_ERROR(
+      NcclToStatus(Nccl().CommGetAsyncError(l.comm, &state), "cannot ask a communicator"));
   if (state == ncclInProgress) return false;
   RETURN_IF_ERROR(NcclToStatus(state, "a communicator failed", l.comm));
   l.made = true;
@@ -114,17 +100,17 @@ absl::StatusOr<bool> NcclPair::Settled(Stream stream) {
 absl::Status NcclPair::Issue(Stream stream, std::span<const NcclPiece> pieces) {
   Lane& l = lane(stream);
   const int peer = 1 - static_cast<int>(role_);
-  RETURN_IF_ERROR(NcclToStatus(ncclGroupStart(), "cannot begin a group"));
+  RETURN_IF_ERROR(NcclToStatus(Nccl().GroupStart(), "cannot begin a group"));
   ncclResult_t added = ncclSuccess;
   for (const NcclPiece& piece : pieces) {
     added = role_ == NcclRole::kSender
-                ? ncclSend(piece.memory, piece.bytes, ncclInt8, peer, l.comm, l.stream.get())
-                : ncclRecv(piece.memory, piece.bytes, ncclInt8, peer, l.comm, l.stream.get());
+                ? Nccl().Send(piece.memory, piece.bytes, ncclInt8, peer, l.comm, l.stream.get())
+                : Nccl().Recv(piece.memory, piece.bytes, ncclInt8, peer, l.comm, l.stream.get());
     if (added == ncclInProgress) added = ncclSuccess;
     if (added != ncclSuccess) break;
   }
   // A group is always ended, or the thread would stay inside it.
-  const ncclResult_t ended = ncclGroupEnd();
+  const ncclResult_t ended = Nccl().GroupEnd();
   RETURN_IF_ERROR(NcclToStatus(added, "cannot issue an operation", l.comm));
   if (ended == ncclInProgress) return absl::OkStatus();
   return NcclToStatus(ended, "cannot issue a group", l.comm);
@@ -148,7 +134,7 @@ void NcclPair::Revoke() {
   for (Lane& l : lanes_) {
     if (HasBug(NcclBug::kAbortAlone) || HasBug(NcclBug::kLostAbort)) return;
     // One that is not made yet knows no revoking: aborting ends its initialisation.
-    if (l.comm != nullptr && l.made) (void)ncclCommRevoke(l.comm, NCCL_REVOKE_DEFAULT);
+    if (l.comm != nullptr && l.made) (void)Nccl().CommRevoke(l.comm, NCCL_REVOKE_DEFAULT);
   }
 }
 
@@ -156,7 +142,7 @@ bool NcclPair::Revoked() {
   for (Lane& l : lanes_) {
     ncclResult_t state = ncclSuccess;
     if (l.comm == nullptr || !l.made) continue;
-    if (ncclCommGetAsyncError(l.comm, &state) == ncclSuccess && state == ncclInProgress) {
+    if (Nccl().CommGetAsyncError(l.comm, &state) == ncclSuccess && state == ncclInProgress) {
       return false;
     }
   }
@@ -169,11 +155,11 @@ void NcclPair::Abort() {
   }
   const bool together = !HasBug(NcclBug::kAbortAlone);
   // In one group: each waits for what the other's abort lets go.
-  if (together) (void)ncclGroupStart();
+  if (together) (void)Nccl().GroupStart();
   for (Lane& l : lanes_) {
-    if (l.comm != nullptr) (void)ncclCommAbort(std::exchange(l.comm, nullptr));
+    if (l.comm != nullptr) (void)Nccl().CommAbort(std::exchange(l.comm, nullptr));
   }
-  if (together) (void)ncclGroupEnd();
+  if (together) (void)Nccl().GroupEnd();
 }
 
 bool NcclPair::Drained() const {

@@ -1,4 +1,4 @@
-// The two communicators between one sender and one receiver, with a CUDA stream each: the only
+// The two communicators between one sender and one receiver, with a CUDA stream each: the
 // place where NCCL is called. Two ranks: the sender is 0, the receiver 1.
 //
 // Threads: all of a process' pairs belong to one thread, the channel's issuing thread; NCCL
@@ -27,10 +27,6 @@ namespace lynx {
 
 // INTERNAL, UNAVAILABLE (the peer is gone, or the network), INVALID_ARGUMENT..., with NCCL's words.
 absl::Status NcclToStatus(ncclResult_t result, std::string_view what, ncclComm_t comm = nullptr);
-
-// FAILED_PRECONDITION if the library found at run time is older than the header compiled against.
-absl::StatusOr<uint32_t> NcclVersion();
-std::string NcclVersionName(uint32_t version);  // "2.28.9"
 
 enum class NcclRole : uint8_t { kSender = 0, kReceiver = 1 };  // the ranks
 

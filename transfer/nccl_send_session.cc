@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "transfer/nccl_api.h"
 #include "transfer/nccl_bugs.h"
 
 namespace lynx {
@@ -59,7 +60,7 @@ absl::Status NcclSendSession::Open() {
   NcclOpen open{};
   for (auto& id : open.ids) {
     ncclUniqueId made;
-    RETURN_IF_ERROR(NcclToStatus(ncclGetUniqueId(&made), "cannot make a communicator's id"));
+    RETURN_IF_ERROR(NcclToStatus(Nccl().GetUniqueId(&made), "cannot make a communicator's id"));
     static_assert(sizeof(made.internal) == kNcclIdBytes);
     std::memcpy(id.data(), made.internal, kNcclIdBytes);
   }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "transfer/nccl_api.h"
 #include "transfer/nccl_server_io.h"
 #include "transfer/tcp_socket.h"
 
@@ -15,18 +16,6 @@ namespace {
 
 constexpr Nanos kTick = std::chrono::milliseconds(100);  // timeouts are checked this often
 constexpr int kFramesAtOnce = 64;                        // then the sessions get a turn
-
-absl::Status ValidateOptions(const NcclServerOptions& options) {
-  RETURN_IF_ERROR(options.nccl.Validate());
-  if (options.incarnation == 0) return absl::InvalidArgumentError("incarnation 0 is not valid");
-  if (options.ticket_lifetime <= Nanos(0) || options.stalled_after <= Nanos(0)) {
-    return absl::InvalidArgumentError("ticket_lifetime and stalled_after must be positive");
-  }
-  if (options.max_sessions == 0 || options.max_unknown_connections == 0) {
-    return absl::InvalidArgumentError("limits on sessions and connections must be positive");
-  }
-  return absl::OkStatus();
-}
 
 absl::Status StatusOf(HelloResult result) {
   // The words of the TCP channel's answers.
@@ -37,7 +26,7 @@ absl::Status StatusOf(HelloResult result) {
 
 absl::StatusOr<std::unique_ptr<NcclServer>> NcclServer::Start(const NcclServerOptions& options,
                                                               FrameSource* source) {
-  RETURN_IF_ERROR(ValidateOptions(options));
+  RETURN_IF_ERROR(options.Validate());
   ASSIGN_OR_RETURN(auto scratch, StartNccl(options.nccl, kNcclWarmUpBytes));
   ASSIGN_OR_RETURN(UniqueFd listener, ListenTcp(options.listen_host, options.port));
   ASSIGN_OR_RETURN(uint16_t port, LocalPort(listener.get()));
@@ -55,56 +44,41 @@ NcclServerIo::NcclServerIo(const NcclServerOptions& options, FrameSource* source
       source_(source),
       port_(port),
       loop_(std::move(loop)),
+      desk_(options.incarnation, options.ticket_lifetime, options.max_sessions),
       listener_(std::move(listener)),
       scratch_(std::move(scratch)),
       sessions_(options.nccl, loop_.get(),
-                [this](const NcclSession& session) { Down(session.id(), session.why(), true); }),
-      registry_(options.incarnation, options.ticket_lifetime, options.max_sessions) {}
+                [this](const NcclSession& session) { Down(session.id(), session.why(), true); }) {}
 
 absl::Status NcclServerIo::Run() {
   RETURN_IF_ERROR(loop_->Add(listener_.get(), EPOLLIN, [this](uint32_t) { Accept(); }));
   source_->SetChannelWake([this] { loop_->Wake(); });
-  thread_ = std::thread([this] { Loop(); });
+  thread_.Start([this] { return Loop(); });
   return absl::OkStatus();
 }
 
-NcclServerIo::~NcclServerIo() {
-  if (!thread_.joinable()) return;
+NcclServerIo::~NcclServerIo() { (void)Close(); }
+
+bool NcclServerIo::Close() {
+  if (!thread_.started()) return true;
   source_->SetChannelWake(nullptr);
   stop_ = true;
   loop_->Wake();
-  thread_.join();
+  return thread_.End(options_.nccl);
 }
 
 absl::StatusOr<IssuedTicket> NcclServerIo::IssueTicket(uint64_t peer_incarnation) {
-  absl::StatusOr<IssuedTicket> issued;
-  {
-    absl::MutexLock lock(&mu_);
-    issued = registry_.Issue(peer_incarnation, loop_->Now());
-  }
+  absl::StatusOr<IssuedTicket> issued = desk_.IssueTicket(peer_incarnation, loop_->Now());
   loop_->Wake();  // to watch its expiry
   return issued;
 }
 
-absl::StatusOr<SessionId> NcclServerIo::FindSession(const Ticket& ticket) const {
-  absl::MutexLock lock(&mu_);
-  return registry_.Find(ticket);
-}
-
 void NcclServerIo::CloseSession(SessionId session) {
-  {
-    absl::MutexLock lock(&mu_);
-    to_close_.push_back(session);
-  }
+  desk_.CloseSession(session);
   loop_->Wake();
 }
 
-NcclServerStats NcclServerIo::stats() const {
-  absl::MutexLock lock(&mu_);
-  return stats_;
-}
-
-void NcclServerIo::Loop() {
+bool NcclServerIo::Loop() {
   (void)cudaSetDevice(options_.nccl.device);  // Start has tried it
   while (!stop_) {
     const Nanos now = loop_->Now();
@@ -112,17 +86,16 @@ void NcclServerIo::Loop() {
     EndLate(now);
     sessions_.StepAll(now);
     const std::optional<Nanos> ask_again_at = Pump();
-    {
-      absl::MutexLock lock(&mu_);
-      stats_.sessions_up = sessions_.up();
-      stats_.sessions_stuck = sessions_.stuck();
-    }
+    desk_.Count([&](DataServerStats& stats) {
+      stats.sessions_up = sessions_.up();
+      stats.sessions_stuck = sessions_.stuck();
+    });
     loop_->RunOnce(NextWake(loop_->Now(), ask_again_at));
   }
   unknown_.clear();
-  if (!sessions_.AbortAll(absl::CancelledError("the server is closing"))) {
-    new auto(std::move(scratch_));  // the device still uses it
-  }
+  const bool clean = sessions_.AbortAll(absl::CancelledError("the server is closing"));
+  if (!clean) new auto(std::move(scratch_));  // the device still uses it
+  return clean;
 }
 
 void NcclServerIo::Accept() {
@@ -134,12 +107,12 @@ void NcclServerIo::Accept() {
       if (accept_paused_) loop_->SetEvents(listener_.get(), 0);
       return;
     }
-    absl::MutexLock lock(&mu_);
-    ++stats_.accepted;
-    if (unknown_.size() >= options_.max_unknown_connections) {
-      ++stats_.refused_overload;
-      continue;
-    }
+    const bool overload = unknown_.size() >= options_.max_unknown_connections;
+    desk_.Count([&](DataServerStats& stats) {
+      ++stats.accepted;
+      stats.refused_overload += overload;
+    });
+    if (overload) continue;
     const int raw = fd.get();
     const TcpOptions tcp{.dead_peer_timeout = options_.nccl.dead_peer_timeout};
     if (!SetDataOptions(raw, tcp).ok() ||
@@ -154,8 +127,7 @@ void NcclServerIo::Accept() {
 void NcclServerIo::Stranger(int fd) {
   loop_->Remove(fd);
   unknown_.erase(fd);
-  absl::MutexLock lock(&mu_);
-  ++stats_.refused_strangers;
+  desk_.Count([](DataServerStats& stats) { ++stats.refused_strangers; });
 }
 
 void NcclServerIo::OnUnknown(int fd) {
@@ -176,7 +148,7 @@ void NcclServerIo::OnUnknown(int fd) {
 // Everything that a peer must show before it costs us device memory.
 absl::StatusOr<SessionId> NcclServerIo::Admit(const NcclMessage& message, NcclHello* hello) {
   ASSIGN_OR_RETURN(*hello, ParseNcclHello(message));
-  ASSIGN_OR_RETURN(const uint32_t version, NcclVersion());
+  const uint32_t version = Nccl().version;
   if (hello->nccl_version != version) {
     return absl::FailedPreconditionError(absl::StrCat(
         "NCCL ", NcclVersionName(version), " at the sender, ", NcclVersionName(hello->nccl_version),
@@ -185,12 +157,11 @@ absl::StatusOr<SessionId> NcclServerIo::Admit(const NcclMessage& message, NcclHe
   Hello presented{.ticket = hello->ticket,
                   .sender_incarnation = hello->sender_incarnation,
                   .receiver_incarnation = hello->receiver_incarnation};
-  absl::MutexLock lock(&mu_);
   TicketRegistry::Admission admission;
   // One connection stands for both streams.
   for (Stream stream : {Stream::kAnchor, Stream::kResidual}) {
     presented.stream = stream;
-    admission = registry_.Admit(presented, loop_->Now());
+    admission = desk_.Admit(presented, loop_->Now());
     RETURN_IF_ERROR(StatusOf(admission.result));
   }
   return admission.session;
@@ -201,24 +172,22 @@ void NcclServerIo::Greet(std::unique_ptr<Unknown> unknown, const NcclMessage& me
   const absl::StatusOr<SessionId> id = Admit(message, &hello);
   if (!id.ok()) {
     (void)unknown->link.Send(MakeNcclFail(id.status()));
-    absl::MutexLock lock(&mu_);
-    ++stats_.refused_peers;
+    desk_.Count([](DataServerStats& stats) { ++stats.refused_peers; });
     return;
   }
   const Nanos now = loop_->Now();
   bool evicted = false;
   absl::Status status;
-  if (!sessions_.MakeRoom(now, &evicted)) {
+  const auto retire = [this](SessionId idle) { return desk_.Retire(idle); };
+  if (!sessions_.MakeRoom(now, retire, &evicted)) {
     status = absl::ResourceExhaustedError(absl::StrCat(
         "all ", options_.nccl.max_pairs, " pairs of communicators of the sender are in use"));
     (void)unknown->link.Send(MakeNcclFail(status));
-    absl::MutexLock lock(&mu_);
-    ++stats_.refused_peers;
   }
-  if (evicted) {
-    absl::MutexLock lock(&mu_);
-    ++stats_.sessions_evicted;
-  }
+  desk_.Count([&](DataServerStats& stats) {
+    stats.refused_peers += !status.ok();
+    stats.sessions_evicted += evicted;
+  });
   if (!status.ok()) return Down(*id, status, false);
   auto session = std::make_unique<NcclSendSession>(*id, options_.nccl, std::move(unknown->link),
                                                    hello, source_, scratch_.data(), now);
@@ -230,43 +199,25 @@ void NcclServerIo::Greet(std::unique_ptr<Unknown> unknown, const NcclMessage& me
 }
 
 void NcclServerIo::Down(SessionId id, const absl::Status& why, bool was_known) {
-  {
-    absl::MutexLock lock(&mu_);
-    registry_.Forget(id);
-    stats_.sessions_lost += was_known;
-  }
+  desk_.Forget(id);
+  desk_.Count([&](DataServerStats& stats) { stats.sessions_lost += was_known; });
   source_->OnSession({id, false, why});
 }
 
 void NcclServerIo::CloseAsked(Nanos now) {
-  std::vector<SessionId> never_came;
-  std::vector<SessionId> close;
-  {
-    absl::MutexLock lock(&mu_);
-    close = std::exchange(to_close_, {});
-    for (SessionId id : close) {
-      if (registry_.Has(id) && sessions_.Find(id) == nullptr) never_came.push_back(id);
-    }
-  }
   const absl::Status why = absl::CancelledError("the session was closed");
-  for (SessionId id : close) {
-    if (NcclSession* session = sessions_.Find(id)) session->Fail(why, now);
-  }
-  std::sort(never_came.begin(), never_came.end());
-  never_came.erase(std::unique(never_came.begin(), never_came.end()), never_came.end());
-  for (SessionId id : never_came) {
-    if (!sessions_.Has(id)) Down(id, why, false);  // one that is failing tells of itself
+  for (SessionId id : desk_.TakeToClose()) {
+    if (NcclSession* session = sessions_.Find(id)) {
+      session->Fail(why, now);
+    } else if (!sessions_.Has(id)) {  // it never came; one that is failing tells of itself
+      Down(id, why, false);
+    }
   }
 }
 
 void NcclServerIo::EndLate(Nanos now) {
   if (std::exchange(accept_paused_, false)) loop_->SetEvents(listener_.get(), EPOLLIN);
-  std::vector<SessionId> expired;
-  {
-    absl::MutexLock lock(&mu_);
-    expired = registry_.Expire(now);
-  }
-  for (SessionId id : expired) {
+  for (SessionId id : desk_.Expire(now)) {
     Down(id, absl::DeadlineExceededError("the receiver did not connect in time"), false);
   }
   std::vector<int> silent;
@@ -298,8 +249,7 @@ std::optional<Nanos> NcclServerIo::NextWake(Nanos now, std::optional<Nanos> ask_
   auto consider = [&](Nanos at) { wake = wake ? std::min(*wake, at) : at; };
   const std::optional<Nanos> step = sessions_.NextStep(now);
   if (step) consider(*step);
-  absl::MutexLock lock(&mu_);
-  const bool pending = registry_.sessions() > sessions_.size();
+  const bool pending = desk_.sessions() > sessions_.size();
   if (accept_paused_ || !unknown_.empty() || pending) consider(now + kTick);
   return wake;
 }

@@ -4,15 +4,14 @@
 #include <atomic>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
 #include "transfer/nccl_send_session.h"
 #include "transfer/nccl_server.h"
 #include "transfer/nccl_sessions.h"
+#include "transfer/nccl_thread.h"
+#include "transfer/session_desk.h"
 
 namespace lynx {
 
@@ -26,9 +25,12 @@ class NcclServerIo final : public NcclServer {
 
   uint16_t port() const override { return port_; }
   absl::StatusOr<IssuedTicket> IssueTicket(uint64_t peer_incarnation) override;
-  absl::StatusOr<SessionId> FindSession(const Ticket& ticket) const override;
+  absl::StatusOr<SessionHold> HoldSession(const Ticket& ticket) override {
+    return desk_.HoldSession(ticket);
+  }
   void CloseSession(SessionId session) override;
-  NcclServerStats stats() const override;
+  DataServerStats stats() const override { return desk_.stats(); }
+  bool Close() override;
 
  private:
   // Accepted, but has not presented a ticket.
@@ -38,7 +40,7 @@ class NcclServerIo final : public NcclServer {
   };
 
   // The issuing thread's.
-  void Loop();
+  bool Loop();
   void Accept();
   void OnUnknown(int fd);
   void Stranger(int fd);
@@ -54,9 +56,9 @@ class NcclServerIo final : public NcclServer {
   FrameSource* const source_;
   const uint16_t port_;
   const std::unique_ptr<EventLoop> loop_;
+  SessionDesk desk_;
   UniqueFd listener_;
   cuda::DeviceBuffer<std::byte> scratch_;
-  std::thread thread_;
   std::atomic<bool> stop_{false};
 
   // The issuing thread's.
@@ -64,10 +66,7 @@ class NcclServerIo final : public NcclServer {
   absl::flat_hash_map<int, std::unique_ptr<Unknown>> unknown_;
   NcclSessions sessions_;
 
-  mutable absl::Mutex mu_;
-  TicketRegistry registry_ ABSL_GUARDED_BY(mu_);
-  std::vector<SessionId> to_close_ ABSL_GUARDED_BY(mu_);
-  NcclServerStats stats_ ABSL_GUARDED_BY(mu_);
+  NcclThread thread_;  // last: it uses everything above
 };
 
 }  // namespace lynx

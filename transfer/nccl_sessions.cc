@@ -4,12 +4,14 @@
 #include <thread>
 #include <utility>
 
+#include "transfer/nccl_api.h"
+
 namespace lynx {
 
 absl::StatusOr<cuda::DeviceBuffer<std::byte>> StartNccl(const NcclOptions& options,
                                                         uint64_t scratch_bytes) {
   RETURN_IF_ERROR(options.Validate());
-  RETURN_IF_ERROR(NcclVersion().status());
+  RETURN_IF_ERROR(LoadNccl().status());
   int before = 0;
   RETURN_IF_ERROR(cuda::ToStatus(cudaGetDevice(&before), "cannot use CUDA"));
   RETURN_IF_ERROR(cuda::ToStatus(cudaSetDevice(options.device),
@@ -55,26 +57,30 @@ int64_t NcclSessions::stuck() const {
                        [](const auto& entry) { return entry.second->session->stuck(); });
 }
 
-bool NcclSessions::MakeRoom(Nanos now, bool* evicted) {
+bool NcclSessions::MakeRoom(Nanos now, absl::FunctionRef<bool(SessionId)> retire, bool* evicted) {
   *evicted = false;
   int pairs = 0;
-  NcclSession* oldest = nullptr;
+  std::vector<NcclSession*> idle;
   for (auto& [id, entry] : sessions_) {
     NcclSession* session = entry->session.get();
     if (session->failing()) continue;
     ++pairs;
-    const bool may_go = session->idle() && now - session->last_used() >= options_.evict_idle_after;
-    if (may_go && (oldest == nullptr || session->last_used() < oldest->last_used())) {
-      oldest = session;
+    if (session->idle() && now - session->last_used() >= options_.evict_idle_after) {
+      idle.push_back(session);
     }
   }
   if (pairs < options_.max_pairs) return true;
-  if (oldest == nullptr) return false;
+  std::sort(idle.begin(), idle.end(), [](const NcclSession* a, const NcclSession* b) {
+    return a->last_used() < b->last_used();
+  });
+  const auto oldest =
+      std::find_if(idle.begin(), idle.end(), [&](const NcclSession* s) { return retire(s->id()); });
+  if (oldest == idle.end()) return false;
   *evicted = true;
-  oldest->Fail(absl::UnavailableError(absl::StrCat(
-                   "idle for the longest of all ", options_.max_pairs,
-                   " pairs, gave way to another: join again when there is something to send")),
-               now);
+  (*oldest)->Fail(absl::UnavailableError(absl::StrCat(
+                      "idle for the longest of all ", options_.max_pairs,
+                      " pairs, gave way to another: join again when there is something to send")),
+                  now);
   return true;
 }
 

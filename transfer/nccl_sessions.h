@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "runtime/cuda/cuda_buffer.h"
 #include "transfer/event_loop.h"
 #include "transfer/nccl_session.h"
 
 namespace lynx {
 
-// The device is there and NCCL is new enough; `scratch_bytes` of its memory, zeroed.
+// Loads NCCL, which is new enough, and the device is there; `scratch_bytes` of its memory, zeroed.
 absl::StatusOr<cuda::DeviceBuffer<std::byte>> StartNccl(const NcclOptions& options,
                                                         uint64_t scratch_bytes);
 
@@ -31,9 +32,9 @@ class NcclSessions {
   int64_t up() const;
   int64_t stuck() const;
 
-  // Room for one more pair: true if there is, or once the pair that was used the longest ago and is
-  // idle has been ended (`evicted`).
-  bool MakeRoom(Nanos now, bool* evicted);
+  // Room for one more pair: true if there is, or once the pair that was used the longest ago, is
+  // idle and may `retire` (it is in no request's use) has been ended (`evicted`).
+  bool MakeRoom(Nanos now, absl::FunctionRef<bool(SessionId)> retire, bool* evicted);
   void StepAll(Nanos now);
   std::optional<Nanos> NextStep(Nanos now) const;
   // Aborts all, for at most abort_timeout twice. False: something is stuck and stays allocated for

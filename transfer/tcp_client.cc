@@ -9,9 +9,7 @@ namespace lynx {
 
 absl::StatusOr<std::unique_ptr<TcpClient>> TcpClient::Start(const TcpClientOptions& options,
                                                             FrameSink* sink) {
-  RETURN_IF_ERROR(options.tcp.Validate());
-  if (options.incarnation == 0) return absl::InvalidArgumentError("incarnation 0 is not valid");
-  if (options.max_sessions == 0) return absl::InvalidArgumentError("max_sessions must be positive");
+  RETURN_IF_ERROR(options.Validate());
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   return std::make_unique<TcpClientIo>(options, sink, std::move(loop));
 }
@@ -20,10 +18,14 @@ TcpClientIo::TcpClientIo(const TcpClientOptions& options, FrameSink* sink,
                          std::unique_ptr<EventLoop> loop)
     : options_(options), sink_(sink), loop_(std::move(loop)), thread_([this] { Loop(); }) {}
 
-TcpClientIo::~TcpClientIo() {
+TcpClientIo::~TcpClientIo() { Close(); }
+
+bool TcpClientIo::Close() {
+  if (!thread_.joinable()) return true;
   stop_ = true;
   loop_->Wake();
   thread_.join();
+  return true;
 }
 
 absl::StatusOr<SessionId> TcpClientIo::Dial(const DialRequest& request) {
@@ -64,6 +66,11 @@ void TcpClientIo::CloseSession(SessionId session) {
     asked_.push_back({session, nullptr});
   }
   loop_->Wake();
+}
+
+DataClientStats TcpClientIo::stats() const {
+  absl::MutexLock lock(&mu_);
+  return stats_;
 }
 
 void TcpClientIo::Loop() {
@@ -118,12 +125,17 @@ void TcpClientIo::AfterProgress(SessionId id, int stream) {
   loop_->SetEvents(session.streams[stream]->fd(), session.streams[stream]->wanted_events());
   if (session.up || !session.streams[0]->open() || !session.streams[1]->open()) return;
   session.up = true;
+  {
+    absl::MutexLock lock(&mu_);
+    ++stats_.sessions_up;
+  }
   sink_->OnSession({id, true});
 }
 
 void TcpClientIo::Down(SessionId id, const absl::Status& why) {
   auto it = sessions_.find(id);
   if (it == sessions_.end()) return;
+  const bool was_up = it->second->up;
   for (auto& connection : it->second->streams) {
     if (connection->fd() >= 0) loop_->Forget(connection->fd());
   }
@@ -131,6 +143,8 @@ void TcpClientIo::Down(SessionId id, const absl::Status& why) {
   {
     absl::MutexLock lock(&mu_);
     --session_count_;
+    stats_.sessions_up -= was_up;
+    stats_.sessions_lost += was_up;
   }
   sink_->OnSession({id, false, why});
 }

@@ -21,7 +21,13 @@ class TcpClientIo final : public TcpClient {
   ~TcpClientIo() override;
 
   absl::StatusOr<SessionId> Dial(const DialRequest& request) override;
+  // Sessions of TCP give way to none.
+  SessionHold HoldSession(SessionId session) override {
+    return std::make_shared<const SessionId>(session);
+  }
   void CloseSession(SessionId session) override;
+  DataClientStats stats() const override;
+  bool Close() override;
 
  private:
   struct Session {
@@ -50,10 +56,11 @@ class TcpClientIo final : public TcpClient {
 
   absl::flat_hash_map<SessionId, std::unique_ptr<Session>> sessions_;  // the I/O thread's
 
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   std::vector<Asked> asked_ ABSL_GUARDED_BY(mu_);
   size_t session_count_ ABSL_GUARDED_BY(mu_) = 0;  // dialled and not down
   uint64_t next_session_ ABSL_GUARDED_BY(mu_) = 1;
+  DataClientStats stats_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;  // last: it uses everything above
 };

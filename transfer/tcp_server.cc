@@ -18,23 +18,11 @@ constexpr Nanos kDeliveryPoll =
 constexpr Nanos kMeasureEvery = std::chrono::milliseconds(10);
 constexpr int kFramesAtOnce = 64;  // then other events get a turn
 
-absl::Status ValidateOptions(const TcpServerOptions& options) {
-  RETURN_IF_ERROR(options.tcp.Validate());
-  if (options.incarnation == 0) return absl::InvalidArgumentError("incarnation 0 is not valid");
-  if (options.ticket_lifetime <= Nanos(0) || options.stalled_after <= Nanos(0)) {
-    return absl::InvalidArgumentError("ticket_lifetime and stalled_after must be positive");
-  }
-  if (options.max_sessions == 0 || options.max_unknown_connections == 0) {
-    return absl::InvalidArgumentError("limits on sessions and connections must be positive");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Start(const TcpServerOptions& options,
                                                             FrameSource* source) {
-  RETURN_IF_ERROR(ValidateOptions(options));
+  RETURN_IF_ERROR(options.Validate());
   ASSIGN_OR_RETURN(UniqueFd listener, ListenTcp(options.listen_host, options.port));
   ASSIGN_OR_RETURN(uint16_t port, LocalPort(listener.get()));
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
@@ -50,8 +38,8 @@ TcpServerIo::TcpServerIo(const TcpServerOptions& options, FrameSource* source, U
       source_(source),
       port_(port),
       loop_(std::move(loop)),
-      listener_(std::move(listener)),
-      registry_(options.incarnation, options.ticket_lifetime, options.max_sessions) {}
+      desk_(options.incarnation, options.ticket_lifetime, options.max_sessions),
+      listener_(std::move(listener)) {}
 
 absl::Status TcpServerIo::Run() {
   RETURN_IF_ERROR(loop_->Add(listener_.get(), EPOLLIN, [this](uint32_t) { Accept(); }));
@@ -60,42 +48,26 @@ absl::Status TcpServerIo::Run() {
   return absl::OkStatus();
 }
 
-TcpServerIo::~TcpServerIo() {
-  if (!thread_.joinable()) return;
+TcpServerIo::~TcpServerIo() { Close(); }
+
+bool TcpServerIo::Close() {
+  if (!thread_.joinable()) return true;
   source_->SetChannelWake(nullptr);
   stop_ = true;
   loop_->Wake();
   thread_.join();
+  return true;
 }
 
 absl::StatusOr<IssuedTicket> TcpServerIo::IssueTicket(uint64_t peer_incarnation) {
-  absl::StatusOr<IssuedTicket> issued;
-  {
-    absl::MutexLock lock(&mu_);
-    issued = registry_.Issue(peer_incarnation, loop_->Now());
-  }
+  absl::StatusOr<IssuedTicket> issued = desk_.IssueTicket(peer_incarnation, loop_->Now());
   loop_->Wake();  // to watch its expiry
   return issued;
 }
 
-absl::StatusOr<SessionId> TcpServerIo::FindSession(const Ticket& ticket) const {
-  absl::MutexLock lock(&mu_);
-  return registry_.Find(ticket);
-}
-
 void TcpServerIo::CloseSession(SessionId session) {
-  {
-    absl::MutexLock lock(&mu_);
-    to_close_.push_back(session);
-  }
+  desk_.CloseSession(session);
   loop_->Wake();
-}
-
-TcpServerStats TcpServerIo::stats() const {
-  absl::MutexLock lock(&mu_);
-  TcpServerStats stats = stats_;
-  stats.sessions_pending = static_cast<int64_t>(registry_.sessions()) - stats.sessions_up;
-  return stats;
 }
 
 void TcpServerIo::Loop() {
@@ -126,12 +98,12 @@ void TcpServerIo::Accept() {
       if (accept_paused_) loop_->SetEvents(listener_.get(), 0);
       return;
     }
-    absl::MutexLock lock(&mu_);
-    ++stats_.accepted;
-    if (unknown_.size() >= options_.max_unknown_connections) {
-      ++stats_.refused_overload;
-      continue;
-    }
+    const bool overload = unknown_.size() >= options_.max_unknown_connections;
+    desk_.Count([&](DataServerStats& stats) {
+      ++stats.accepted;
+      stats.refused_overload += overload;
+    });
+    if (overload) continue;
     auto unknown = std::make_unique<Unknown>();
     int raw = fd.get();
     if (!SetDataOptions(raw, options_.tcp).ok() ||
@@ -147,8 +119,7 @@ void TcpServerIo::Accept() {
 void TcpServerIo::Stranger(int fd) {
   loop_->Remove(fd);
   unknown_.erase(fd);
-  absl::MutexLock lock(&mu_);
-  ++stats_.refused_strangers;
+  desk_.Count([](DataServerStats& stats) { ++stats.refused_strangers; });
 }
 
 void TcpServerIo::OnHelloBytes(int fd) {
@@ -170,10 +141,9 @@ void TcpServerIo::OnHelloBytes(int fd) {
 void TcpServerIo::Greet(std::unique_ptr<Unknown> unknown) {
   absl::StatusOr<Hello> hello = ParseHello(unknown->hello);
   TicketRegistry::Admission admission{.result = HelloResult::kOtherVersion};
-  {
-    absl::MutexLock lock(&mu_);
-    if (hello.ok()) admission = registry_.Admit(*hello, loop_->Now());
-    if (admission.result != HelloResult::kAccepted) ++stats_.refused_tickets;
+  if (hello.ok()) admission = desk_.Admit(*hello, loop_->Now());
+  if (admission.result != HelloResult::kAccepted) {
+    desk_.Count([](DataServerStats& stats) { ++stats.refused_peers; });
   }
   ReplyBytes reply = EncodeHelloReply(admission.result);
   // A new connection's buffer takes 16 bytes; if it does not, the connection is already broken.
@@ -200,10 +170,7 @@ void TcpServerIo::Open(UniqueFd fd, const Hello& hello,
       std::make_unique<SendConnection>(std::move(fd), stream, options_.tcp, source_, loop_->Now());
   if (!admission.complete) return;
   session.up = true;
-  {
-    absl::MutexLock lock(&mu_);
-    ++stats_.sessions_up;
-  }
+  desk_.Count([](DataServerStats& stats) { ++stats.sessions_up; });
   source_->OnSession({id, true});
 }
 
@@ -236,36 +203,23 @@ void TcpServerIo::Down(SessionId id, const absl::Status& why) {
     }
     sessions_.erase(it);
   }
-  {
-    absl::MutexLock lock(&mu_);
-    registry_.Forget(id);
-    stats_.sessions_up -= was_up;
-    stats_.sessions_lost += was_up;
-  }
+  desk_.Forget(id);
+  desk_.Count([&](DataServerStats& stats) {
+    stats.sessions_up -= was_up;
+    stats.sessions_lost += was_up;
+  });
   source_->OnSession({id, false, why});
 }
 
 void TcpServerIo::CloseAsked() {
-  std::vector<SessionId> close;
-  {
-    absl::MutexLock lock(&mu_);
-    for (SessionId id : std::exchange(to_close_, {})) {
-      if (registry_.Has(id)) close.push_back(id);
-    }
+  for (SessionId id : desk_.TakeToClose()) {
+    Down(id, absl::CancelledError("the session was closed"));
   }
-  std::sort(close.begin(), close.end());
-  close.erase(std::unique(close.begin(), close.end()), close.end());
-  for (SessionId id : close) Down(id, absl::CancelledError("the session was closed"));
 }
 
 void TcpServerIo::EndLate(Nanos now) {
   if (std::exchange(accept_paused_, false)) loop_->SetEvents(listener_.get(), EPOLLIN);
-  std::vector<SessionId> expired;
-  {
-    absl::MutexLock lock(&mu_);
-    expired = registry_.Expire(now);
-  }
-  for (SessionId id : expired) {
+  for (SessionId id : desk_.Expire(now)) {
     Down(id, absl::DeadlineExceededError("the receiver did not connect in time"));
   }
   std::vector<int> silent;
@@ -336,12 +290,8 @@ std::optional<Nanos> TcpServerIo::Pump() {
 std::optional<Nanos> TcpServerIo::NextWake(Nanos now, std::optional<Nanos> ask_again_at) const {
   std::optional<Nanos> wake = ask_again_at;
   auto consider = [&](Nanos at) { wake = wake ? std::min(*wake, at) : at; };
-  {
-    absl::MutexLock lock(&mu_);
-    if (accept_paused_ || !unknown_.empty() ||
-        registry_.sessions() > static_cast<size_t>(stats_.sessions_up)) {
-      consider(now + kTick);
-    }
+  if (accept_paused_ || !unknown_.empty() || desk_.stats().sessions_pending > 0) {
+    consider(now + kTick);
   }
   for (const auto& [id, session] : sessions_) {
     for (const auto& connection : session.streams) {

@@ -7,11 +7,10 @@
 #include <thread>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
 #include "transfer/event_loop.h"
 #include "transfer/send_connection.h"
+#include "transfer/session_desk.h"
 #include "transfer/tcp_server.h"
 
 namespace lynx {
@@ -25,9 +24,12 @@ class TcpServerIo final : public TcpServer {
 
   uint16_t port() const override { return port_; }
   absl::StatusOr<IssuedTicket> IssueTicket(uint64_t peer_incarnation) override;
-  absl::StatusOr<SessionId> FindSession(const Ticket& ticket) const override;
+  absl::StatusOr<SessionHold> HoldSession(const Ticket& ticket) override {
+    return desk_.HoldSession(ticket);
+  }
   void CloseSession(SessionId session) override;
-  TcpServerStats stats() const override;
+  DataServerStats stats() const override { return desk_.stats(); }
+  bool Close() override;
 
  private:
   // Accepted, but has not presented a ticket.
@@ -64,6 +66,7 @@ class TcpServerIo final : public TcpServer {
   FrameSource* const source_;
   const uint16_t port_;
   const std::unique_ptr<EventLoop> loop_;
+  SessionDesk desk_;
   UniqueFd listener_;
   std::thread thread_;
   std::atomic<bool> stop_{false};
@@ -72,11 +75,6 @@ class TcpServerIo final : public TcpServer {
   bool accept_paused_ = false;  // until the next round
   absl::flat_hash_map<int, std::unique_ptr<Unknown>> unknown_;
   absl::flat_hash_map<SessionId, Session> sessions_;  // with at least one connection
-
-  mutable absl::Mutex mu_;
-  TicketRegistry registry_ ABSL_GUARDED_BY(mu_);
-  std::vector<SessionId> to_close_ ABSL_GUARDED_BY(mu_);
-  TcpServerStats stats_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace lynx

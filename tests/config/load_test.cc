@@ -125,10 +125,23 @@ TEST_CASE("every field can be set by file, environment and flag") {
       } else {
         const std::string message(loaded.status().message());
         CHECK((message.find("must not exceed") != std::string::npos ||
+               message.find("moves KV between GPUs") != std::string::npos ||
                message.find("max_batch_rows is") != std::string::npos));
       }
     }
   }
+}
+
+TEST_CASE("nccl needs a GPU, and operations that hold frames") {
+  CHECK_THAT(FlagError("--transfer.channel=nccl"), Catch::Contains("transfer.channel"));
+  CHECK_THAT(FlagError("--transfer.channel=rdma"), Catch::Contains("one of auto, tcp, nccl"));
+  ConfigSources sources;
+  sources.flags = {"--transfer.channel=nccl", "--decode.device=cuda"};  // a decode machine's
+  CHECK(ErrorOf(sources).empty());
+  sources.flags.push_back("--transfer.max_frame_kib=16385");
+  CHECK_THAT(ErrorOf(sources), Catch::Contains("transfer.nccl.max_operation_mib"));
+  sources.flags[0] = "--transfer.channel=tcp";
+  CHECK(ErrorOf(sources).empty());
 }
 
 TEST_CASE("unknown keys name the line and the nearest key") {

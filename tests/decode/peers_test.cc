@@ -9,6 +9,7 @@
 #include "model/loader.h"
 #include "runtime/wakeup.h"
 #include "transfer/sender.h"
+#include "transfer/tcp_client.h"
 #include "transfer/tcp_server.h"
 
 namespace lynx::decode {
@@ -102,6 +103,27 @@ TcpClientOptions ClientData() {
   return options;
 }
 
+// A client whose sessions give way to others, as pairs of NCCL do.
+struct ForgetfulClient final : DataClient {
+  explicit ForgetfulClient(DataClient& client) : client(client) {}
+  absl::StatusOr<SessionId> Dial(const DialRequest& request) override {
+    return client.Dial(request);
+  }
+  SessionHold HoldSession(SessionId session) override {
+    if (to_forget-- > 0) return nullptr;
+    SessionHold hold = client.HoldSession(session);
+    last_hold = hold;
+    return hold;
+  }
+  void CloseSession(SessionId session) override { client.CloseSession(session); }
+  DataClientStats stats() const override { return client.stats(); }
+  bool Close() override { return client.Close(); }
+
+  DataClient& client;
+  int to_forget = 0;
+  std::weak_ptr<const SessionId> last_hold;
+};
+
 // A real engine, stepped by the test, whose peers speak to the fake.
 struct World {
   explicit World(const PeersOptions& options = {})
@@ -110,7 +132,7 @@ struct World {
         server(*TcpServer::Start(ServerData(), &sender)),
         client(*TcpClient::Start(ClientData(), &receiver)),
         peers(
-            options, [this](const std::string&) { return fake; }, *client, clock),
+            options, [this](const std::string&) { return fake; }, forgetful, clock),
         engine(EngineOptions{}, model.config,
                std::make_unique<CpuBackend>(model.config, model.weights, *SelectKernels(), pool),
                clock, receiver, peers, sink, [] {}) {
@@ -134,12 +156,14 @@ struct World {
     REQUIRE(engine.Submit(std::move(request), clock.Now() + std::chrono::seconds(60)).ok());
     engine.Step();
   }
-  std::string AnswerJoin(size_t i, const std::string& data_host = "") {
+  std::string AnswerJoin(size_t i, const std::string& data_host = "",
+                         const std::string& channel = "") {
     const IssuedTicket issued = *server->IssueTicket(8);
     v1::JoinReply reply;
     reply.set_incarnation(7);
     reply.set_data_address(absl::StrCat(data_host, ":", server->port()));
     reply.set_ticket(std::string(issued.ticket.begin(), issued.ticket.end()));
+    reply.set_channel(channel);
     fake->EndJoin(i, reply);
     return reply.ticket();
   }
@@ -151,11 +175,21 @@ struct World {
   Receiver receiver;
   std::unique_ptr<TcpServer> server;
   std::unique_ptr<TcpClient> client;
+  ForgetfulClient forgetful{*client};
   std::shared_ptr<FakeClient> fake = std::make_shared<FakeClient>();
   Finished sink;
   Peers peers;
   Engine engine;
 };
+
+// Steps the engine until so many requests have ended.
+void WaitForStatuses(World& world, size_t count) {
+  for (const absl::Time end = absl::Now() + absl::Seconds(60);
+       world.sink.statuses.size() < count && absl::Now() < end;) {
+    world.engine.Step();
+  }
+  REQUIRE(world.sink.statuses.size() == count);
+}
 
 TEST_CASE("peers: attempts share one join, later ones its session") {
   World world;
@@ -204,17 +238,61 @@ TEST_CASE("peers: a server that does not know the ticket is joined anew, once") 
   CHECK(world.fake->join_count() == 2);
 }
 
+TEST_CASE("peers: a session that gave way to another is joined anew, once") {
+  World world;
+  world.Submit();
+  world.AnswerJoin(0);
+  world.fake->Run(0);
+  world.forgetful.to_forget = 1;
+  world.Submit();
+  REQUIRE(world.fake->join_count() == 2);
+  const std::string ticket = world.AnswerJoin(1);
+  CHECK(world.fake->Run(1)->request.ticket() == ticket);
+  world.forgetful.to_forget = 2;
+  world.Submit();
+  REQUIRE(world.fake->join_count() == 3);
+  world.AnswerJoin(2);
+  WaitForStatuses(world, 1);
+  CHECK(absl::IsUnavailable(world.sink.statuses[0]));
+  CHECK(world.fake->join_count() == 3);
+}
+
+TEST_CASE("peers: an attempt holds its session until its run has ended") {
+  World world;
+  world.Submit();
+  world.AnswerJoin(0);
+  const std::shared_ptr<FakeRun> run = world.fake->Run(0);
+  CHECK_FALSE(world.forgetful.last_hold.expired());
+  run->End(absl::UnavailableError("gone"));
+  CHECK(world.forgetful.last_hold.expired());
+}
+
+TEST_CASE("peers: a prefill server with another channel is refused with both names") {
+  for (const auto& [ours, theirs] : {std::pair("", "nccl"), std::pair("nccl", "")}) {
+    PeersOptions options;
+    options.join.set_channel(ours);
+    World world(options);
+    world.Submit();
+    world.AnswerJoin(0, "", theirs);
+    WaitForStatuses(world, 1);
+    CHECK(absl::IsFailedPrecondition(world.sink.statuses[0]));
+    const std::string words(world.sink.statuses[0].message());
+    CHECK_THAT(words, Catch::Contains("tcp") && Catch::Contains("nccl") &&
+                          Catch::Contains("transfer.channel"));
+  }
+  World world;
+  world.Submit();
+  world.AnswerJoin(0, "", "tcp");
+  world.fake->Run(0);
+}
+
 TEST_CASE("peers: after a lost session the next attempt joins anew") {
   World world;
   world.Submit();
   world.AnswerJoin(0);
   world.fake->Run(0);
   world.server.reset();  // closes the data connections
-  for (const absl::Time end = absl::Now() + absl::Seconds(60);
-       world.sink.statuses.empty() && absl::Now() < end;) {
-    world.engine.Step();
-  }
-  REQUIRE(world.sink.statuses.size() == 1);
+  WaitForStatuses(world, 1);
   CHECK(absl::IsUnavailable(world.sink.statuses[0]));
   world.Submit();
   CHECK(world.fake->join_count() == 2);

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# What tests/gpu.sh needs of a machine. Sets `generator`.
+# What tests/gpu.sh needs of a machine. Sets `generator`, `components`.
 
 # Package, and a header of it: what is built needs no more than these.
 needed=(
@@ -23,6 +23,7 @@ unpack_packages() {
   local libraries
   libraries="$packages_root/lib/$(uname -m)-linux-gnu"
   export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  export PKG_CONFIG_PATH="$libraries/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
 }
 
 has_header() {
@@ -31,6 +32,24 @@ has_header() {
     [[ -e "$folder/$1" ]] && return 0
   done
   return 1
+}
+
+# The NCCL channel is tested where NCCL and what else it is built with are there. Sets `components`.
+choose_components() {
+  local missing=() folder found=""
+  components=kernels
+  has_header openssl/rand.h || missing+=(libssl-dev)
+  has_header xxhash.h || missing+=(libxxhash-dev)
+  command -v pkg-config > /dev/null || missing+=(pkg-config)
+  has_header nccl.h || [[ -e "${NCCL_ROOT:-/usr/local/cuda}/include/nccl.h" ]] || missing+=(nccl.h)
+  IFS=: read -ra folders <<< "${LD_LIBRARY_PATH:-}"
+  for folder in "${folders[@]}"; do [[ -e "$folder/libnccl.so.2" ]] && found=yes; done
+  [[ -n "$found" ]] || ldconfig -p | grep -q 'libnccl\.so\.2' || missing+=(libnccl.so.2)
+  if [[ ${#missing[@]} -eq 0 ]]; then
+    components="kernels;transfer"
+  else
+    echo "tests/gpu.sh: without ${missing[*]}: the NCCL channel is left out"
+  fi
 }
 
 require_machine() {

@@ -27,7 +27,7 @@ finish() {
 
 # Test programs of the build, all but those that are run in a way of their own.
 gpu_programs() {
-  (cd "$1" && for program in cuda_*_test; do [[ -x "$program" ]] && echo "$program"; done)
+  (cd "$1" && for program in cuda_*_test nccl_*_test; do [[ -x "$program" ]] && echo "$program"; done)
 }
 
 sanitized() {

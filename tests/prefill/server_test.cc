@@ -101,6 +101,22 @@ TEST_CASE("prefill server: join compares every field of the identity") {
   }
 }
 
+TEST_CASE("prefill server: a decode server with another channel is refused with both names") {
+  World world;
+  v1::JoinReply reply;
+  v1::JoinRequest request = world.GoodJoin();  // says nothing: TCP
+  CHECK(world.Join(request, &reply).ok());
+  CHECK(reply.channel() == "tcp");
+  request.set_channel("tcp");
+  CHECK(world.Join(request, &reply).ok());
+  request.set_channel("nccl");
+  const grpc::Status status = world.Join(request, &reply);
+  CHECK(status.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
+  CHECK_THAT(status.error_message(), Catch::Contains("prefill server's is tcp") &&
+                                         Catch::Contains("decode server's is nccl") &&
+                                         Catch::Contains("transfer.channel"));
+}
+
 TEST_CASE("prefill server: a run needs a ticket that it knows, and a request first") {
   World world;
   CHECK(RunCall(world, RunMessage(std::string(32, 't'), 0)).End().error_code() ==

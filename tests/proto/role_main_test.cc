@@ -1,6 +1,7 @@
 #include "proto/role_main.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -50,6 +51,16 @@ TEST_CASE("a drain ends with the last call, or with its limit") {
   ::kill(::getpid(), SIGTERM);
   ServeUntilSignal(signal, stuck, std::chrono::seconds(0));
   CHECK(stuck.drained);
+}
+
+TEST_CASE("a process whose GPU does not let go ends with a status of its own") {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) ExitStuck();
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == kStuckExit);
 }
 
 TEST_CASE("what keeps a role from starting is its exit code") {

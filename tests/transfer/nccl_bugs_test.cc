@@ -4,6 +4,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "fake_cuda.h"
+#include "fake_nccl.h"
 #include "tests/transfer/nccl_world.h"
 
 namespace lynx {
@@ -122,6 +124,7 @@ TEST_CASE("communicators that are not aborted keep the session's memory", "[nccl
     run.waker.Await([&] { return run.r.client->stats().sessions_stuck == 1; });
     CHECK(fake_nccl::running_operations() > 0);
     CHECK_FALSE(*run.r.receiver.Revoke(run.worlds[0]->key));
+    CHECK_FALSE(run.r.client->Close());  // and says so in time
     simt::ResetDevice();
   }
   CHECK(fake_nccl::live_communicators() > 0);

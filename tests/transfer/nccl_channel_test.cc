@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "fake_cuda.h"
+#include "fake_nccl.h"
 #include "tests/transfer/nccl_world.h"
 #include "transfer/nccl_link.h"
 
@@ -62,7 +64,7 @@ TEST_CASE("blocks of all kinds arrive in device memory", "[nccl]") {
     }
     CHECK(s.sender.stats().blocks_resent == 0);
     CHECK(r1.receiver.stats().duplicate_blocks == 0);
-    CHECK(s.server->FindSession(t1.ticket).ok());
+    CHECK(s.server->HoldSession(t1.ticket).ok());
   }
   CheckQuiet();
 }
@@ -219,16 +221,21 @@ TEST_CASE("pairs are limited, and an idle one gives way", "[nccl]") {
   {
     NcclServerOptions options;
     options.nccl.max_pairs = 1;
-    const bool evicts = GENERATE(false, true);
-    options.nccl.evict_idle_after = evicts ? Nanos(1) : Nanos(seconds(3600));
+    const auto [idle_long_enough, held] =
+        GENERATE(std::pair(false, false), std::pair(true, false), std::pair(true, true));
+    const bool evicts = idle_long_enough && !held;
+    options.nccl.evict_idle_after = idle_long_enough ? Nanos(1) : Nanos(seconds(3600));
     NcclSenderSide s(&waker, options);
     NcclReceiverSide r(&waker);
-    const JoinedSession first = Join(&waker, &s, &r);
+    const IssuedTicket first_ticket = *s.server->IssueTicket(kReceiverIncarnation);
+    const SessionHold hold = held ? *s.server->HoldSession(first_ticket.ticket) : nullptr;
+    const JoinedSession first = Join(&waker, &s, &r, first_ticket);
     if (evicts) {
       const JoinedSession second = Join(&waker, &s, &r);
       CHECK(absl::IsUnavailable(r.AwaitDown(&waker, first.at_receiver)));
       CHECK(absl::IsUnavailable(s.AwaitDown(&waker, first.at_sender)));
       CHECK(s.server->stats().sessions_evicted == 1);
+      CHECK(absl::IsNotFound(s.server->HoldSession(first_ticket.ticket).status()));
       CHECK(second.at_sender != first.at_sender);
     } else {
       const IssuedTicket t = *s.server->IssueTicket(kReceiverIncarnation);
@@ -237,6 +244,31 @@ TEST_CASE("pairs are limited, and an idle one gives way", "[nccl]") {
       CHECK(absl::IsResourceExhausted(s.AwaitDown(&waker, t.session)));
       CHECK_FALSE(s.Saw(SenderEvent::Type::kSessionDown, first.at_sender));
     }
+  }
+  CheckQuiet();
+}
+
+TEST_CASE("at the receiver, too, a pair in use does not give way", "[nccl]") {
+  fake_nccl::Reset({});
+  Waker waker;
+  {
+    NcclClientOptions options;
+    options.nccl.max_pairs = 1;
+    options.nccl.evict_idle_after = Nanos(1);
+    NcclSenderSide s(&waker);
+    NcclReceiverSide r(&waker, options);
+    const JoinedSession first = Join(&waker, &s, &r);
+    SessionHold hold = r.client->HoldSession(first.at_receiver);
+    REQUIRE(hold != nullptr);
+    const IssuedTicket refused = *s.server->IssueTicket(kReceiverIncarnation);
+    CHECK(absl::IsResourceExhausted(r.AwaitDown(&waker, r.Dial(s.server->port(), refused.ticket))));
+    hold = nullptr;
+    Join(&waker, &s, &r);
+    CHECK(absl::IsUnavailable(r.AwaitDown(&waker, first.at_receiver)));
+    CHECK(r.client->HoldSession(first.at_receiver) == nullptr);
+    CHECK(r.client->stats().sessions_evicted == 1);
+    CHECK(r.client->Close());
+    CHECK(s.server->Close());
   }
   CheckQuiet();
 }

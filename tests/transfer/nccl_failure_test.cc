@@ -7,6 +7,8 @@
 #include <catch2/catch.hpp>
 #include <csignal>
 
+#include "fake_cuda.h"
+#include "fake_nccl.h"
 #include "tests/transfer/nccl_world.h"
 
 namespace lynx {

@@ -1,5 +1,4 @@
-// Both ends of the NCCL channel over the fake NCCL, and a transfer whose blocks lie in device
-// memory.
+// Both ends of the NCCL channel, and a transfer whose blocks lie in device memory.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -9,8 +8,6 @@
 #include <set>
 #include <vector>
 
-#include "fake_cuda.h"
-#include "fake_nccl.h"
 #include "runtime/cuda/cuda_buffer.h"
 #include "tests/transfer/tcp_world.h"
 #include "transfer/nccl_client.h"
@@ -246,10 +243,10 @@ struct NcclSenderSide {
 };
 
 struct NcclReceiverSide {
-  explicit NcclReceiverSide(Waker* waker, NcclClientOptions options = {})
+  explicit NcclReceiverSide(Waker* waker, NcclClientOptions options = {}, int device = 1)
       : receiver(waker->callback()) {
     options.incarnation = kReceiverIncarnation;
-    options.nccl.device = 1;
+    options.nccl.device = device;
     auto started = NcclClient::Start(options, &receiver);
     REQUIRE(started.ok());
     client = std::move(*started);
@@ -307,12 +304,15 @@ struct JoinedSession {
   SessionId at_sender{};
   SessionId at_receiver{};
 };
-inline JoinedSession Join(Waker* waker, NcclSenderSide* s, NcclReceiverSide* r) {
-  const IssuedTicket t = *s->server->IssueTicket(kReceiverIncarnation);
+inline JoinedSession Join(Waker* waker, NcclSenderSide* s, NcclReceiverSide* r,
+                          const IssuedTicket& t) {
   const SessionId d = r->Dial(s->server->port(), t.ticket);
   r->AwaitUp(waker, d);
   waker->Await([&] { return s->Saw(SenderEvent::Type::kSessionUp, t.session).has_value(); });
   return {t.session, d};
+}
+inline JoinedSession Join(Waker* waker, NcclSenderSide* s, NcclReceiverSide* r) {
+  return Join(waker, s, r, *s->server->IssueTicket(kReceiverIncarnation));
 }
 
 }  // namespace lynx

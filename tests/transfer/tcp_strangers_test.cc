@@ -63,7 +63,7 @@ TEST_CASE("strangers are closed and counted, and harm nobody", "[tcp]") {
   HelloBytes version = HelloFor(t2.ticket, Stream::kAnchor);
   version[4] = std::byte{9};
   CHECK(absl::IsUnimplemented(refusal(version)));
-  CHECK(s.server->stats().refused_tickets == 4);
+  CHECK(s.server->stats().refused_peers == 4);
 
   REQUIRE(r.receiver.Grant(world.key, d, world.Ranges()).ok());
   REQUIRE(s.sender.Begin(world.key, t.session).ok());

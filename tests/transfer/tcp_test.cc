@@ -27,7 +27,7 @@ TEST_CASE("transfers of two pairs, interleaved, arrive exactly", "[tcp]") {
   ReceiverSide r1(&waker), r2(&waker);
   IssuedTicket t1 = *s.server->IssueTicket(kReceiverIncarnation);
   IssuedTicket t2 = *s.server->IssueTicket(kReceiverIncarnation);
-  CHECK(*s.server->FindSession(t2.ticket) == t2.session);
+  CHECK(**s.server->HoldSession(t2.ticket) == t2.session);
   SessionId d1 = r1.Dial(s.server->port(), t1.ticket);
   SessionId d2 = r2.Dial(s.server->port(), t2.ticket);
   // Before the sessions are up: nothing depends on the order.

@@ -36,7 +36,7 @@ class Waker {
   }
   // Fails the test if the condition does not come true: the limit only ends a broken run.
   void Await(const std::function<bool()>& condition) {
-    auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (!condition()) {
       REQUIRE(std::chrono::steady_clock::now() < limit);
       std::unique_lock<std::mutex> lock(mu_);
