@@ -48,6 +48,7 @@ absl::Status Run(const Arguments& a) {
   ASSIGN_OR_RETURN(const ModelMetadata model, LoadModelMetadata(loaded.config.model));
   ASSIGN_OR_RETURN(const std::string folder, ProgramFolder());
   ASSIGN_OR_RETURN(const UpPlan plan, MakeUpPlan(loaded, a.file, a.flags, folder));
+  if (!plan.note.empty()) std::fprintf(stderr, "lynx up: %s\n", plan.note.c_str());
   Supervisor supervisor(
       plan.children,
       [&] { return HttpGetStatus(plan.host, plan.port, "/health", kProbeTimeout) == 200; },

@@ -31,6 +31,7 @@ class Planner {
 
   absl::StatusOr<UpPlan> Plan() {
     const Config& config = loaded_.config;
+    RETURN_IF_ERROR(SetChannel());
     ASSIGN_OR_RETURN(const int64_t prefill, InnerPort("prefill.port", config.prefill.port));
     ASSIGN_OR_RETURN(const int64_t data, InnerPort("prefill.data_port", config.prefill.data_port));
     ASSIGN_OR_RETURN(const int64_t decode, InnerPort("decode.port", config.decode.port));
@@ -66,6 +67,24 @@ class Planner {
   absl::StatusOr<int64_t> InnerPort(const char* name, int64_t configured) {
     const bool wished = loaded_.origins.at(name) != "default";
     return Reserve(name, kLoopback, wished ? configured : 0);
+  }
+
+  // NCCL refuses two processes on one GPU.
+  absl::Status SetChannel() {
+    const Config& config = loaded_.config;
+    const bool share_gpu = config.prefill.device == "cuda" && config.decode.device == "cuda" &&
+                           config.prefill.gpu == config.decode.gpu;
+    if (!share_gpu || config.transfer.channel == "tcp") return absl::OkStatus();
+    const std::string shared = absl::StrCat("prefill and decode share GPU ", config.decode.gpu);
+    if (config.transfer.channel == "nccl") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "transfer.channel is nccl, which needs a GPU for each role, but ", shared,
+          ": set prefill.gpu and decode.gpu to different ones, or transfer.channel=tcp"));
+    }
+    Set("transfer.channel", "tcp");
+    plan_.note =
+        absl::StrCat(shared, ": KV moves over TCP, because NCCL needs a GPU for each role");
+    return absl::OkStatus();
   }
 
   void Set(const char* path, const std::string& value) {

@@ -64,4 +64,27 @@ TEST_CASE("configured inner ports are kept, and a taken one is named") {
   CHECK(std::string(refused.status().message()).find("gateway.port") != std::string::npos);
 }
 
+TEST_CASE("roles that share a GPU take TCP, unless they were told to take NCCL") {
+  const auto plan_for = [](std::vector<std::string> flags) {
+    flags.insert(flags.end(),
+                 {"--gateway.port=0", "--prefill.device=cuda", "--decode.device=cuda"});
+    return MakeUpPlan(Load(flags), "", flags, "/");
+  };
+  const auto shared = plan_for({});
+  REQUIRE(shared.ok());
+  CHECK(shared->note.find("share GPU 0") != std::string::npos);
+  for (const ChildSpec& child : shared->children) {
+    CHECK(ConfigOf(child).transfer.channel == "tcp");
+  }
+  const auto apart = plan_for({"--decode.gpu=1"});
+  REQUIRE(apart.ok());
+  CHECK(apart->note.empty());
+  CHECK(ConfigOf(apart->children[1]).transfer.channel == "auto");
+  const auto refused = plan_for({"--transfer.channel=nccl"});
+  CHECK(absl::IsInvalidArgument(refused.status()));
+  CHECK(std::string(refused.status().message()).find("decode.gpu") != std::string::npos);
+  CHECK(plan_for({"--transfer.channel=tcp"})->note.empty());
+  CHECK(plan_for({"--transfer.channel=nccl", "--prefill.gpu=1"}).ok());
+}
+
 }  // namespace lynx

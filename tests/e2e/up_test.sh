@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # `lynx up` as its users meet it: requests, a prefill process that dies in the middle of one, the end.
-# usage: up_test.sh LYNX_PROGRAM MODEL [OPTION OF LYNX UP...]
+# usage: up_test.sh LYNX_PROGRAM MODEL CHANNEL [OPTION OF LYNX UP...]
+# CHANNEL is what KV has to move over: tcp, nccl.
 set -euo pipefail
 lynx=$1
 model=$2
-options=(--threads 1 "${@:3}")
+channel=$3
+options=(--threads 1 "${@:4}")
 work=$(mktemp -d)
 up_pid=
 
@@ -63,6 +65,7 @@ ready() { grep -q '^lynx is ready: ' "$work/out" || ! kill -0 "$up_pid" 2>/dev/n
 until_true 60 ready || fail "not ready"
 url=$(sed -n 's/^lynx is ready: .* at \(http[^ ]*\)$/\1/p' "$work/out")
 [[ -n $url ]] || fail "no URL"
+[[ $(grep -c " ready .* channel=$channel\$" "$work/err") == 2 ]] || fail "KV does not move over $channel"
 
 name=$(curl -sS --max-time 10 "$url/models" | python3 -c 'import json, sys; print(json.load(sys.stdin)["data"][0]["id"])')
 reply=$(post completions "{\"model\": \"$name\", \"prompt\": \"the dog\", \"max_tokens\": 8, \"temperature\": 0, \"ignore_eos\": true}")
