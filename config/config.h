@@ -144,6 +144,11 @@ struct NcclConfig {
   // What a decode server takes in one, and keeps a buffer of. At least transfer.max_frame_kib.
   int64_t max_operation_mib = 16;
 
+  // Whether a decode server checks what it receives, frame by frame: both ends then read it once
+  // more from GPU memory. For networks that do not check their packets; NVLink, PCIe, InfiniBand
+  // and TCP do.
+  bool checksums = false;
+
   // Peers connected at a time: each takes about 100 MB of GPU memory. Beyond it the pair that was
   // used the longest ago gives way, if no request uses it and it has been idle for so long.
   int64_t max_pairs = 8;

@@ -68,6 +68,11 @@ void AddNccl(NcclConfig& c, FieldList& list) {
   list.Int("transfer.nccl.max_operation_mib", &c.max_operation_mib, 1, 64,
            "What a decode server takes in one operation, and keeps a buffer of in GPU memory. At "
            "least transfer.max_frame_kib.");
+  list.Bool(
+      "transfer.nccl.checksums", &c.checksums,
+      "Whether a decode server checks payloads, and asks again for what came damaged; prefill "
+      "servers follow it. Both ends then read them once more from GPU memory. Not needed "
+      "where the network checks its packets, as NVLink, PCIe, InfiniBand and TCP do.");
   list.Int("transfer.nccl.max_pairs", &c.max_pairs, 1, 1024,
            "Peers connected at a time; each takes about 100 MB of GPU memory. Beyond it the one "
            "that was used the longest ago gives way, if no request uses it.");

@@ -40,6 +40,7 @@ NcclOptions MakeNcclOptions(const TransferConfig& config, int64_t gpu) {
           .channels_per_peer = static_cast<int>(nccl.channels_per_peer),
           .max_operation_bytes = static_cast<uint64_t>(nccl.max_operation_mib) << 20,
           .operations_in_flight = static_cast<int>(nccl.operations_in_flight),
+          .checksums = nccl.checksums,
           .max_pairs = static_cast<int>(nccl.max_pairs),
           .evict_idle_after = seconds(nccl.evict_idle_after_s),
           .connect_timeout = seconds(config.connect_timeout_s),

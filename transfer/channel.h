@@ -58,6 +58,9 @@ class Landing {
   virtual uint64_t remaining() const = 0;
   // All bytes are in: publishes the blocks, or drops them if the checksum is wrong.
   virtual void Finish() = 0;
+  // All bytes are in, and the channel, which hashed them itself, found them wrong: drops the
+  // blocks.
+  virtual void FinishDamaged() = 0;
 };
 
 // Called by the channels' I/O threads.
@@ -67,8 +70,8 @@ class FrameSink {
   // Never null: a frame that is not wanted gets a landing that drains it.
   virtual std::unique_ptr<Landing> Begin(SessionId session, const FrameHeader& header) = 0;
   // As Begin, for a channel that writes device memory without passing the CPU: the channel vouches
-  // for the bytes, nothing is hashed. Prepare names one entry for each block; a drained one has a
-  // null base, and the channel a place of its own for it.
+  // for the bytes (or finishes them as damaged), nothing is hashed. Prepare names one entry for
+  // each block; a drained one has a null base, and the channel a place of its own for it.
   virtual std::unique_ptr<Landing> BeginOnDevice(SessionId session, const FrameHeader& header) = 0;
   // A header that broke a rule or came damaged; the channel closes the session.
   virtual void OnBadHeader(SessionId session) = 0;

@@ -112,8 +112,13 @@ void Receiver::FrameLanding::Settle(BlockState to) {
 }
 
 void Receiver::FrameLanding::Finish() {
+  FinishAs(!diverted_ && (!hasher_ || hasher_->Digest() == header_.payload_checksum));
+}
+
+void Receiver::FrameLanding::FinishDamaged() { FinishAs(false); }
+
+void Receiver::FrameLanding::FinishAs(bool intact) {
   LYNX_CHECK(remaining() == 0 && !finished_);
-  const bool intact = !diverted_ && (!hasher_ || hasher_->Digest() == header_.payload_checksum);
   bool wake = false;
   {
     absl::MutexLock lock(&receiver_->mu_);

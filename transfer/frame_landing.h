@@ -44,12 +44,14 @@ class Receiver::FrameLanding final : public Landing {
   void Commit(size_t bytes) override;
   uint64_t remaining() const override { return header_.payload_bytes - offset_; }
   void Finish() override;
+  void FinishDamaged() override;
 
  private:
   friend class Receiver;
   size_t FillFrom(std::span<iovec> iov);
   size_t FillOnDevice(std::span<iovec> iov) const;
   void Hash(size_t bytes);
+  void FinishAs(bool intact);
   // Gives the blocks back to the transfer: `to` is what becomes of them.
   void Settle(BlockState to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(receiver_->mu_);
 

@@ -13,21 +13,22 @@ namespace lynx {
 absl::StatusOr<std::unique_ptr<NcclClient>> NcclClient::Start(const NcclClientOptions& options,
                                                               FrameSink* sink) {
   RETURN_IF_ERROR(options.Validate());
-  ASSIGN_OR_RETURN(auto scratch,
-                   StartNccl(options.nccl, std::max<uint64_t>(options.nccl.max_operation_bytes,
-                                                              kNcclWarmUpBytes)));
+  ASSIGN_OR_RETURN(NcclMemory memory,
+                   StartNccl(options.nccl,
+                             std::max<uint64_t>(options.nccl.max_operation_bytes, kNcclWarmUpBytes),
+                             options.nccl.checksums));
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   return std::make_unique<NcclClientIo>(options, Nccl().version, sink, std::move(loop),
-                                        std::move(scratch));
+                                        std::move(memory));
 }
 
 NcclClientIo::NcclClientIo(const NcclClientOptions& options, uint32_t nccl_version, FrameSink* sink,
-                           std::unique_ptr<EventLoop> loop, cuda::DeviceBuffer<std::byte> scratch)
+                           std::unique_ptr<EventLoop> loop, NcclMemory memory)
     : options_(options),
       nccl_version_(nccl_version),
       sink_(sink),
       loop_(std::move(loop)),
-      scratch_(std::move(scratch)),
+      memory_(std::move(memory)),
       sessions_(options.nccl, loop_.get(),
                 [this](const NcclSession& session) { Down(session.id(), session.why(), true); }) {
   thread_.Start([this] { return Loop(); });
@@ -55,7 +56,8 @@ absl::StatusOr<SessionId> NcclClientIo::Dial(const DialRequest& request) {
                      .sender_incarnation = request.sender_incarnation,
                      .receiver_incarnation = options_.incarnation,
                      .max_operation_bytes = nccl.max_operation_bytes,
-                     .operations_in_flight = static_cast<uint32_t>(nccl.operations_in_flight),
+                     .operations_in_flight = static_cast<uint16_t>(nccl.operations_in_flight),
+                     .wants_checksums = nccl.checksums,
                      .nccl_version = nccl_version_};
   SessionId id{};
   {
@@ -109,7 +111,7 @@ bool NcclClientIo::Loop() {
   const absl::Status why = absl::CancelledError("the client is closing");
   while (!dialling_.empty()) Down(dialling_.begin()->first, why, false);
   const bool clean = sessions_.AbortAll(why);
-  if (!clean) new auto(std::move(scratch_));  // the device still uses it
+  if (!clean) new auto(std::move(memory_));  // the device still uses it
   return clean;
 }
 
@@ -185,7 +187,8 @@ absl::Status NcclClientIo::Open(SessionId id, std::unique_ptr<Dialling> dialling
   NcclLink link(std::move(dialling->fd));
   RETURN_IF_ERROR(link.Send(MakeNcclHello(dialling->hello)));
   return sessions_.Add(std::make_unique<NcclReceiveSession>(id, options_.nccl, std::move(link),
-                                                            sink_, scratch_.data(), now));
+                                                            sink_, memory_.scratch.data(),
+                                                            memory_.checksums.get(), now));
 }
 
 void NcclClientIo::EndLate(Nanos now) {

@@ -20,7 +20,7 @@ namespace lynx {
 class NcclClientIo final : public NcclClient {
  public:
   NcclClientIo(const NcclClientOptions& options, uint32_t nccl_version, FrameSink* sink,
-               std::unique_ptr<EventLoop> loop, cuda::DeviceBuffer<std::byte> scratch);
+               std::unique_ptr<EventLoop> loop, NcclMemory memory);
   ~NcclClientIo() override;
 
   absl::StatusOr<SessionId> Dial(const DialRequest& request) override;
@@ -58,7 +58,7 @@ class NcclClientIo final : public NcclClient {
   const uint32_t nccl_version_;
   FrameSink* const sink_;
   const std::unique_ptr<EventLoop> loop_;
-  cuda::DeviceBuffer<std::byte> scratch_;
+  NcclMemory memory_;
   std::atomic<bool> stop_{false};
 
   // The issuing thread's.

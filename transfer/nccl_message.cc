@@ -106,6 +106,9 @@ absl::StatusOr<NcclHello> ParseNcclHello(const NcclMessage& message) {
   if (hello.operations_in_flight == 0 || hello.max_operation_bytes == 0) {
     return absl::InvalidArgumentError("the receiver takes no operations");
   }
+  if (hello.wants_checksums > 1) {
+    return absl::UnimplementedError("the receiver wants checksums that this program does not know");
+  }
   return hello;
 }
 

@@ -54,7 +54,8 @@ struct NcclHello {
   uint64_t sender_incarnation;
   uint64_t receiver_incarnation;
   uint64_t max_operation_bytes;   // that the receiver takes
-  uint32_t operations_in_flight;  // that it takes on each stream
+  uint16_t operations_in_flight;  // that it takes on each stream
+  uint16_t wants_checksums;       // 1: of every payload, in the announced header; 0: none
   uint32_t nccl_version;
 };
 static_assert(sizeof(NcclHello) == 64);

@@ -30,6 +30,9 @@ struct NcclOptions {
   // Announced and not over, for each stream of a pair. 2 hide the time of announcement and credit;
   // more make an Anchor wait.
   int operations_in_flight = 2;
+  // Whether the receiver checks payloads: both ends then hash what lies in device memory. Not
+  // needed where the network checks its packets, as NVLink, PCIe, InfiniBand and TCP do.
+  bool checksums = false;
   // How often the device is asked while something runs on it.
   Nanos poll_interval = std::chrono::microseconds(50);
 

@@ -1,5 +1,6 @@
 #include "transfer/nccl_receive_session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "transfer/nccl_bugs.h"
@@ -7,8 +8,9 @@
 namespace lynx {
 
 NcclReceiveSession::NcclReceiveSession(SessionId id, const NcclOptions& options, NcclLink link,
-                                       FrameSink* sink, std::byte* scratch, Nanos now)
-    : NcclSession(id, NcclRole::kReceiver, options, std::move(link), now),
+                                       FrameSink* sink, std::byte* scratch,
+                                       NcclChecksums* checksums, Nanos now)
+    : NcclSession(id, NcclRole::kReceiver, options, std::move(link), checksums, now),
       sink_(sink),
       scratch_(scratch) {}
 
@@ -57,6 +59,9 @@ absl::Status NcclReceiveSession::OnAnnounce(const NcclMessage& message, Nanos no
                                                    " bytes is announced, ",
                                                    options_.max_operation_bytes, " are taken"));
   }
+  if (options_.checksums && announce->header.payload_checksum == 0) {
+    return absl::InvalidArgumentError("the sender broke the protocol: it announces no checksum");
+  }
   ASSIGN_OR_RETURN(Operation * operation, Append(message, now));
   operation->bytes = announce->header.payload_bytes;
   operation->landing = sink_->BeginOnDevice(id_, announce->header);
@@ -81,6 +86,29 @@ void NcclReceiveSession::Lay(Operation* operation, const NcclAnnounce& announce)
       operation->pieces.push_back({memory == nullptr ? scratch_ : memory, blocks[i].iov_len});
     }
   }
+  if (options_.checksums) PrepareCheck(operation, announce.header, blocks);
+}
+
+void NcclReceiveSession::PrepareCheck(Operation* operation, const FrameHeader& header,
+                                      std::span<const iovec> blocks) const {
+  const auto drained = std::count_if(blocks.begin(), blocks.end(),
+                                     [](const iovec& b) { return b.iov_base == nullptr; });
+  operation->checksum = header.payload_checksum;
+  operation->hashes = drained == 0;
+  operation->damaged = drained > 0 && drained < std::ssize(blocks);
+  if (!operation->hashes) return;
+  if (header.block_bytes() % 8 == 0) {
+    operation->hashed = operation->pieces;
+    return;
+  }
+  for (const iovec& block : blocks) {
+    operation->hashed.push_back({static_cast<std::byte*>(block.iov_base), block.iov_len});
+  }
+}
+
+absl::Status NcclReceiveSession::OnHashed(Operation* operation, uint64_t checksum) {
+  operation->damaged = checksum != operation->checksum;
+  return absl::OkStatus();
 }
 
 absl::Status NcclReceiveSession::OnInitialised() { return absl::OkStatus(); }
@@ -96,7 +124,7 @@ absl::Status NcclReceiveSession::OnLaunched(Operation* operation) {
 absl::Status NcclReceiveSession::OnEnded(Operation* operation, Nanos) {
   if (operation->landing != nullptr) {
     operation->landing->Commit(operation->landing->remaining());
-    operation->landing->Finish();
+    operation->damaged ? operation->landing->FinishDamaged() : operation->landing->Finish();
     operation->landing.reset();
   }
   return Send({.type = NcclMessageType::kEnded, .sequence = operation->sequence});

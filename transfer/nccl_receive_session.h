@@ -11,11 +11,12 @@ class NcclReceiveSession final : public NcclSession {
   // `scratch`: device memory of options.max_operation_bytes, for what is drained; several sessions
   // may share it. All outlive the session.
   NcclReceiveSession(SessionId id, const NcclOptions& options, NcclLink link, FrameSink* sink,
-                     std::byte* scratch, Nanos now);
+                     std::byte* scratch, NcclChecksums* checksums, Nanos now);
 
  private:
   absl::Status OnMessage(const NcclMessage& message, Nanos now) override;
   absl::Status OnInitialised() override;
+  absl::Status OnHashed(Operation* operation, uint64_t checksum) override;
   absl::Status OnLaunched(Operation* operation) override;
   absl::Status OnEnded(Operation* operation, Nanos now) override;
   void OnUp() override;
@@ -24,6 +25,10 @@ class NcclReceiveSession final : public NcclSession {
   // The next operation in the order, on this stream; checks that it is.
   absl::StatusOr<Operation*> Append(const NcclMessage& message, Nanos now);
   absl::Status OnAnnounce(const NcclMessage& message, Nanos now);
+  // What is to be checked once it is in: a frame of which a part is drained cannot be, and is asked
+  // for again.
+  void PrepareCheck(Operation* operation, const FrameHeader& header,
+                    std::span<const iovec> blocks) const;
   // Cuts the pieces that both ends have.
   void Lay(Operation* operation, const NcclAnnounce& announce);
 

@@ -10,7 +10,7 @@
 namespace lynx {
 namespace {
 
-FrameHeader HeaderOf(const OutFrame& frame) {
+FrameHeader HeaderOf(const OutFrame& frame, uint64_t checksum) {
   const BlockId& first = frame.blocks.front().id;
   return {.stream = StreamOf(frame.block_class),
           .kind = first.kind,
@@ -19,7 +19,7 @@ FrameHeader HeaderOf(const OutFrame& frame) {
           .first_page = first.page,
           .page_count = static_cast<uint32_t>(frame.blocks.size()),
           .payload_bytes = frame.payload_bytes,
-          .payload_checksum = 0};  // the CPU does not see the bytes
+          .payload_checksum = checksum};
 }
 
 NcclJoins JoinsOf(const OutFrame& frame) {
@@ -46,12 +46,18 @@ std::vector<NcclPiece> Cut(const OutFrame& frame, const NcclJoins& joins) {
   return pieces;
 }
 
+// Both ends number a frame's words alike, whatever lies together where.
+std::vector<NcclPiece> HashedBlocks(const OutFrame& frame, const NcclJoins& joins) {
+  const bool whole_words = frame.payload_bytes / frame.blocks.size() % 8 == 0;
+  return Cut(frame, whole_words ? joins : NcclJoins(frame.blocks.size()));
+}
+
 }  // namespace
 
 NcclSendSession::NcclSendSession(SessionId id, const NcclOptions& options, NcclLink link,
                                  const NcclHello& hello, FrameSource* source, std::byte* scratch,
-                                 Nanos now)
-    : NcclSession(id, NcclRole::kSender, options, std::move(link), now),
+                                 NcclChecksums* checksums, Nanos now)
+    : NcclSession(id, NcclRole::kSender, options, std::move(link), checksums, now),
       peer_(hello),
       source_(source),
       scratch_(scratch) {}
@@ -84,8 +90,8 @@ absl::Status NcclSendSession::OnInitialised() {
 
 Readiness NcclSendSession::ReadinessAt(Stream stream, Nanos now, Nanos stalled_after) const {
   if (!up()) return Readiness::kStalled;
-  const int limit = std::min<int>(options_.operations_in_flight,
-                                  static_cast<int>(std::min(peer_.operations_in_flight, 64u)));
+  const int limit =
+      std::min<int>(options_.operations_in_flight, static_cast<int>(peer_.operations_in_flight));
   if (UnderWay(stream) < limit) return Readiness::kReady;
   for (const Operation& operation : operations_) {
     if (operation.stream != stream) continue;
@@ -105,21 +111,33 @@ void NcclSendSession::SendFrame(OutFrame frame, Nanos now) {
   operation.joins = JoinsOf(frame);
   if (HasBug(NcclBug::kSendBeforeCredit))
     operation.pieces = Cut(frame, NcclJoins(frame.blocks.size()));
+  operation.hashes = peer_.wants_checksums != 0;
+  if (operation.hashes) operation.hashed = HashedBlocks(frame, operation.joins);
   operation.frame = std::move(frame);
-  const absl::Status status = Announce(&*operation.frame, now);
+  if (operation.hashes) {
+    operation.state = Operation::State::kHashing;
+    return;
+  }
+  const absl::Status status = Announce(&operation);
   if (!status.ok()) Fail(status, now);
 }
 
-absl::Status NcclSendSession::Announce(OutFrame* frame, Nanos) {
-  if (frame->payload_bytes > peer_.max_operation_bytes) {
+absl::Status NcclSendSession::OnHashed(Operation* operation, uint64_t checksum) {
+  operation->checksum = checksum;
+  operation->state = Operation::State::kAwaitsCredit;
+  return Announce(operation);
+}
+
+absl::Status NcclSendSession::Announce(Operation* operation) {
+  const OutFrame& frame = *operation->frame;
+  if (frame.payload_bytes > peer_.max_operation_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a frame of ", frame->payload_bytes, " bytes, the receiver takes ",
+        absl::StrCat("a frame of ", frame.payload_bytes, " bytes, the receiver takes ",
                      peer_.max_operation_bytes,
                      ": make max_operation_bytes larger there, or frames smaller here"));
   }
-  const Operation& operation = operations_.back();
-  return Send(
-      MakeNcclAnnounce(operation.sequence, {.header = HeaderOf(*frame), .joins = operation.joins}));
+  return Send(MakeNcclAnnounce(operation->sequence, {.header = HeaderOf(frame, operation->checksum),
+                                                     .joins = operation->joins}));
 }
 
 absl::Status NcclSendSession::OnMessage(const NcclMessage& message, Nanos) {

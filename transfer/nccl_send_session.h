@@ -11,7 +11,7 @@ class NcclSendSession final : public NcclSession {
   // `hello`: the receiver's, admitted. `scratch`: device memory of kNcclWarmUpBytes. All outlive
   // the session.
   NcclSendSession(SessionId id, const NcclOptions& options, NcclLink link, const NcclHello& hello,
-                  FrameSource* source, std::byte* scratch, Nanos now);
+                  FrameSource* source, std::byte* scratch, NcclChecksums* checksums, Nanos now);
 
   // Makes the ids, tells the receiver and begins.
   absl::Status Open();
@@ -22,13 +22,14 @@ class NcclSendSession final : public NcclSession {
  private:
   absl::Status OnMessage(const NcclMessage& message, Nanos now) override;
   absl::Status OnInitialised() override;
+  absl::Status OnHashed(Operation* operation, uint64_t checksum) override;
   absl::Status OnLaunched(Operation* operation) override;
   absl::Status OnEnded(Operation* operation, Nanos now) override;
   void OnUp() override;
   void OnGivenUp(Operation* operation) override;
 
   absl::Status OnCredit(Operation* operation, const NcclMessage& message);
-  absl::Status Announce(OutFrame* frame, Nanos now);
+  absl::Status Announce(Operation* operation);
   void Measure(const Operation& operation, Nanos now);
 
   const NcclHello peer_;

@@ -27,26 +27,27 @@ absl::Status StatusOf(HelloResult result) {
 absl::StatusOr<std::unique_ptr<NcclServer>> NcclServer::Start(const NcclServerOptions& options,
                                                               FrameSource* source) {
   RETURN_IF_ERROR(options.Validate());
-  ASSIGN_OR_RETURN(auto scratch, StartNccl(options.nccl, kNcclWarmUpBytes));
+  // Whether checksums are taken is for the receivers to say.
+  ASSIGN_OR_RETURN(NcclMemory memory,
+                   StartNccl(options.nccl, kNcclWarmUpBytes, /*checksums=*/true));
   ASSIGN_OR_RETURN(UniqueFd listener, ListenTcp(options.listen_host, options.port));
   ASSIGN_OR_RETURN(uint16_t port, LocalPort(listener.get()));
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   auto server = std::make_unique<NcclServerIo>(options, source, std::move(listener), port,
-                                               std::move(loop), std::move(scratch));
+                                               std::move(loop), std::move(memory));
   RETURN_IF_ERROR(server->Run());
   return server;
 }
 
 NcclServerIo::NcclServerIo(const NcclServerOptions& options, FrameSource* source, UniqueFd listener,
-                           uint16_t port, std::unique_ptr<EventLoop> loop,
-                           cuda::DeviceBuffer<std::byte> scratch)
+                           uint16_t port, std::unique_ptr<EventLoop> loop, NcclMemory memory)
     : options_(options),
       source_(source),
       port_(port),
       loop_(std::move(loop)),
       desk_(options.incarnation, options.ticket_lifetime, options.max_sessions),
       listener_(std::move(listener)),
-      scratch_(std::move(scratch)),
+      memory_(std::move(memory)),
       sessions_(options.nccl, loop_.get(),
                 [this](const NcclSession& session) { Down(session.id(), session.why(), true); }) {}
 
@@ -94,7 +95,7 @@ bool NcclServerIo::Loop() {
   }
   unknown_.clear();
   const bool clean = sessions_.AbortAll(absl::CancelledError("the server is closing"));
-  if (!clean) new auto(std::move(scratch_));  // the device still uses it
+  if (!clean) new auto(std::move(memory_));  // the device still uses it
   return clean;
 }
 
@@ -190,7 +191,8 @@ void NcclServerIo::Greet(std::unique_ptr<Unknown> unknown, const NcclMessage& me
   });
   if (!status.ok()) return Down(*id, status, false);
   auto session = std::make_unique<NcclSendSession>(*id, options_.nccl, std::move(unknown->link),
-                                                   hello, source_, scratch_.data(), now);
+                                                   hello, source_, memory_.scratch.data(),
+                                                   memory_.checksums.get(), now);
   NcclSendSession* opened = session.get();
   status = sessions_.Add(std::move(session));
   if (!status.ok()) return Down(*id, status, false);

@@ -5,8 +5,7 @@
 // a process. Blocks that are offered lie in memory of options.nccl.device and are complete there
 // (their kernels have ended) when they are offered. Unlike on TCP, the memory of a frame that has
 // been announced is not free before its operation has ended: at the latest operation_timeout plus
-// abort_timeout later. Payloads carry no checksum: the CPU does not see them; NVLink, PCIe,
-// InfiniBand and TCP have their own.
+// abort_timeout later. Payloads carry checksums where the receiver wants them.
 #pragma once
 
 #include <memory>

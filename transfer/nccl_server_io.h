@@ -18,8 +18,7 @@ namespace lynx {
 class NcclServerIo final : public NcclServer {
  public:
   NcclServerIo(const NcclServerOptions& options, FrameSource* source, UniqueFd listener,
-               uint16_t port, std::unique_ptr<EventLoop> loop,
-               cuda::DeviceBuffer<std::byte> scratch);
+               uint16_t port, std::unique_ptr<EventLoop> loop, NcclMemory memory);
   ~NcclServerIo() override;
   absl::Status Run();  // starts the thread
 
@@ -58,7 +57,7 @@ class NcclServerIo final : public NcclServer {
   const std::unique_ptr<EventLoop> loop_;
   SessionDesk desk_;
   UniqueFd listener_;
-  cuda::DeviceBuffer<std::byte> scratch_;
+  NcclMemory memory_;
   std::atomic<bool> stop_{false};
 
   // The issuing thread's.

@@ -9,10 +9,11 @@
 namespace lynx {
 
 NcclSession::NcclSession(SessionId id, NcclRole role, const NcclOptions& options, NcclLink link,
-                         Nanos now)
+                         NcclChecksums* checksums, Nanos now)
     : id_(id),
       role_(role),
       options_(options),
+      checksums_(checksums),
       phase_began_(now),
       began_(now),
       link_(std::move(link)),
@@ -44,6 +45,7 @@ void NcclSession::Step(Nanos now) {
   if (!failing()) {
     absl::Status status = StepMessages(now);
     if (status.ok()) status = StepInit();
+    if (status.ok()) status = StepHashing(now);
     if (status.ok()) status = StepLaunch();
     if (status.ok()) status = StepRunning(now);
     if (status.ok()) status = CheckDeadlines(now);
@@ -112,7 +114,7 @@ absl::Status NcclSession::StepLaunch() {
       operation = &operations_[i + 1];
     }
     const bool early = HasBug(NcclBug::kSendBeforeCredit) && role_ == NcclRole::kSender;
-    if (operation->state == Operation::State::kAwaitsCredit && !early) return absl::OkStatus();
+    if (operation->state <= Operation::State::kAwaitsCredit && !early) return absl::OkStatus();
     if (operation->state != Operation::State::kIssuing) {
       operation->state = Operation::State::kIssuing;
       if (!operation->pieces.empty()) RETURN_IF_ERROR(LaunchNextGroup(operation));
@@ -125,6 +127,36 @@ absl::Status NcclSession::StepLaunch() {
     RETURN_IF_ERROR(OnLaunched(operation));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<uint64_t>> NcclSession::StepHash(Operation* operation) {
+  if (!operation->hash_slot) {
+    ASSIGN_OR_RETURN(operation->hash_slot, checksums_->Start(operation->hashed));
+    if (!operation->hash_slot) return std::nullopt;
+  }
+  ASSIGN_OR_RETURN(const std::optional<uint64_t> checksum, checksums_->Take(*operation->hash_slot));
+  if (checksum) operation->hash_slot.reset();
+  return checksum;
+}
+
+absl::Status NcclSession::StepHashing(Nanos now) {
+  for (Operation& operation : operations_) {
+    const bool checks = operation.state == Operation::State::kChecking;
+    if (!checks && operation.state != Operation::State::kHashing) continue;
+    ASSIGN_OR_RETURN(const std::optional<uint64_t> checksum, StepHash(&operation));
+    if (!checksum && checks) continue;
+    if (!checksum) break;  // announcements keep their order
+    RETURN_IF_ERROR(OnHashed(&operation, *checksum));
+    if (checks) RETURN_IF_ERROR(End(&operation, now));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NcclSession::End(Operation* operation, Nanos now) {
+  operation->state = Operation::State::kEnded;
+  last_used_ = now;
+  warm_ups_ended_ += operation->warm_up;
+  return OnEnded(operation, now);
 }
 
 absl::Status NcclSession::StepRunning(Nanos now) {
@@ -140,10 +172,11 @@ absl::Status NcclSession::StepRunning(Nanos now) {
     const bool counts = role_ == NcclRole::kSender && !operation.ended_at_peer;
     if (!reached || counts) continue;
     busy[s] = false;
-    operation.state = Operation::State::kEnded;
-    last_used_ = now;
-    warm_ups_ended_ += operation.warm_up;
-    RETURN_IF_ERROR(OnEnded(&operation, now));
+    if (role_ == NcclRole::kReceiver && operation.hashes) {
+      operation.state = Operation::State::kChecking;
+    } else {
+      RETURN_IF_ERROR(End(&operation, now));
+    }
   }
   std::erase_if(operations_,
                 [](const Operation& o) { return o.state == Operation::State::kEnded; });
@@ -194,8 +227,24 @@ void NcclSession::StepFailure(Nanos now) {
     return StepFailure(now);
   }
   if (phase_ != Phase::kDraining) return;
-  if (pair_ == nullptr || pair_->Drained()) return Release();
+  const bool drained = pair_ == nullptr || pair_->Drained();
+  if (HashesDone() && drained) return Release();
   stuck_ = late;
+}
+
+// The device still reads what is being hashed.
+bool NcclSession::HashesDone() {
+  bool done = true;
+  for (Operation& operation : operations_) {
+    if (!operation.hash_slot) continue;
+    const absl::StatusOr<std::optional<uint64_t>> taken = checksums_->Take(*operation.hash_slot);
+    if (taken.ok() && !*taken) {
+      done = false;
+    } else {
+      operation.hash_slot.reset();
+    }
+  }
+  return done;
 }
 
 void NcclSession::Release() {

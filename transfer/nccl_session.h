@@ -7,7 +7,8 @@
 //   sender     announce -> (credit) -> issue -> running -> (ended) -> over
 //   receiver   (announcement) -> post -> credit, running -> ended -> over
 // A send may end before its recv does, as NCCL buffers: so the sender counts an operation until the
-// receiver has said that it ended.
+// receiver has said that it ended. Where the receiver wants checksums, the sender's operations
+// begin with hashing, the receiver's end with checking.
 //
 // All functions belong to the issuing thread; none waits, but for the abort's time inside NCCL.
 #pragma once
@@ -19,6 +20,7 @@
 
 #include "runtime/clock.h"
 #include "transfer/channel.h"
+#include "transfer/nccl_checksums.h"
 #include "transfer/nccl_link.h"
 #include "transfer/nccl_pair.h"
 
@@ -33,7 +35,9 @@ inline constexpr size_t kNcclMaxPieces = 64;
 
 class NcclSession {
  public:
-  NcclSession(SessionId id, NcclRole role, const NcclOptions& options, NcclLink link, Nanos now);
+  // `checksums` is null where none are taken; it outlives the session.
+  NcclSession(SessionId id, NcclRole role, const NcclOptions& options, NcclLink link,
+              NcclChecksums* checksums, Nanos now);
   virtual ~NcclSession();
   NcclSession(const NcclSession&) = delete;
 
@@ -59,7 +63,7 @@ class NcclSession {
 
  protected:
   struct Operation {
-    enum class State { kAwaitsCredit, kReady, kIssuing, kRunning, kEnded };
+    enum class State { kHashing, kAwaitsCredit, kReady, kIssuing, kRunning, kChecking, kEnded };
     State state = State::kAwaitsCredit;
     uint64_t sequence = 0;
     Stream stream = Stream::kAnchor;
@@ -68,6 +72,12 @@ class NcclSession {
     NcclJoins joins{};
     cuda::UniqueEvent event{};
     Nanos began{0};
+
+    bool hashes = false;  // a checksum is taken: before it is announced, or once it is in
+    std::vector<NcclPiece> hashed{};    // what of
+    std::optional<size_t> hash_slot{};  // while it is taken
+    uint64_t checksum = 0;              // as announced
+    bool damaged = false;               // the receiver's verdict
 
     bool warm_up = false;
     bool ended_at_peer = false;  // the sender's; told by the receiver
@@ -78,8 +88,10 @@ class NcclSession {
 
   // A message that only this end gets. Errors end the session.
   virtual absl::Status OnMessage(const NcclMessage& message, Nanos now) = 0;
-  virtual absl::Status OnInitialised() = 0;                   // both communicators are there
-  virtual absl::Status OnLaunched(Operation* operation) = 0;  // it is on the device
+  virtual absl::Status OnInitialised() = 0;  // both communicators are there
+  // Its checksum is taken; a sender's is announced now.
+  virtual absl::Status OnHashed(Operation* operation, uint64_t checksum) = 0;
+  virtual absl::Status OnLaunched(Operation* operation) = 0;          // it is on the device
   virtual absl::Status OnEnded(Operation* operation, Nanos now) = 0;  // well
   virtual void OnUp() = 0;
   virtual void OnGivenUp(Operation* operation) = 0;  // the device does not use its memory any more
@@ -103,11 +115,16 @@ class NcclSession {
   absl::Status StepInit();
   absl::Status StepLaunch();
   absl::Status LaunchNextGroup(Operation* operation);
+  absl::Status StepHashing(Nanos now);
+  absl::StatusOr<std::optional<uint64_t>> StepHash(Operation* operation);
   absl::Status StepRunning(Nanos now);
+  absl::Status End(Operation* operation, Nanos now);
+  bool HashesDone();
   absl::Status CheckDeadlines(Nanos now) const;
   void StepFailure(Nanos now);
   void Release();
 
+  NcclChecksums* const checksums_;
   Phase phase_ = Phase::kGreeting;
   Nanos phase_began_;
   const Nanos began_;

@@ -8,23 +8,34 @@
 
 namespace lynx {
 
-absl::StatusOr<cuda::DeviceBuffer<std::byte>> StartNccl(const NcclOptions& options,
-                                                        uint64_t scratch_bytes) {
+namespace {
+
+absl::StatusOr<NcclMemory> TakeMemory(const NcclOptions& options, uint64_t scratch_bytes,
+                                      bool checksums) {
+  NcclMemory memory;
+  ASSIGN_OR_RETURN(memory.scratch, cuda::DeviceBuffer<std::byte>::Create(scratch_bytes));
+  RETURN_IF_ERROR(cuda::ToStatus(cudaMemset(memory.scratch.data(), 0, memory.scratch.bytes()),
+                                 "cannot clear the channel's scratch memory"));
+  if (!checksums) return memory;
+  const auto slots = static_cast<size_t>(kStreams * options.operations_in_flight);
+  ASSIGN_OR_RETURN(memory.checksums,
+                   NcclChecksums::Create(slots * static_cast<size_t>(options.max_pairs)));
+  return memory;
+}
+
+}  // namespace
+
+absl::StatusOr<NcclMemory> StartNccl(const NcclOptions& options, uint64_t scratch_bytes,
+                                     bool checksums) {
   RETURN_IF_ERROR(options.Validate());
   RETURN_IF_ERROR(LoadNccl().status());
   int before = 0;
   RETURN_IF_ERROR(cuda::ToStatus(cudaGetDevice(&before), "cannot use CUDA"));
   RETURN_IF_ERROR(cuda::ToStatus(cudaSetDevice(options.device),
                                  absl::StrCat("cannot use CUDA device ", options.device)));
-  auto scratch = cuda::DeviceBuffer<std::byte>::Create(scratch_bytes);
-  absl::Status zeroed;
-  if (scratch.ok()) {
-    zeroed = cuda::ToStatus(cudaMemset(scratch->data(), 0, scratch->bytes()),
-                            "cannot clear the channel's scratch memory");
-  }
+  absl::StatusOr<NcclMemory> memory = TakeMemory(options, scratch_bytes, checksums);
   (void)cudaSetDevice(before);  // the caller's thread is not the issuing one
-  RETURN_IF_ERROR(zeroed);
-  return scratch;
+  return memory;
 }
 
 NcclSessions::NcclSessions(const NcclOptions& options, EventLoop* loop, OnEnd on_end)

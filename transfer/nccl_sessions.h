@@ -15,9 +15,15 @@
 
 namespace lynx {
 
+// What a channel has on its device. Where AbortAll fails it stays allocated for ever.
+struct NcclMemory {
+  cuda::DeviceBuffer<std::byte> scratch;
+  std::unique_ptr<NcclChecksums> checksums;  // null: none are taken
+};
+
 // Loads NCCL, which is new enough, and the device is there; `scratch_bytes` of its memory, zeroed.
-absl::StatusOr<cuda::DeviceBuffer<std::byte>> StartNccl(const NcclOptions& options,
-                                                        uint64_t scratch_bytes);
+absl::StatusOr<NcclMemory> StartNccl(const NcclOptions& options, uint64_t scratch_bytes,
+                                     bool checksums);
 
 class NcclSessions {
  public:

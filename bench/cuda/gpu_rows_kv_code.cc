@@ -1,5 +1,6 @@
 // The KV code, the Tail and packed tokens, a batch of one layer's pages at once.
 #include "bench/cuda/gpu_pages.h"
+#include "kernels/cuda/checksum.h"
 #include "kernels/cuda/kv_pack.h"
 #include "kernels/cuda/kv_tail.h"
 
@@ -143,12 +144,31 @@ absl::Status AddPacks(GpuBench& bench, const GpuPages& pages) {
   });
 }
 
+// Of pages that lie together, as a frame's payload.
+absl::Status AddChecksums(GpuBench& bench, const GpuPages& pages) {
+  if (!bench.Wants("checksum")) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto sum, cuda::DeviceBuffer<uint64_t>::Create(1));
+  const auto bytes = static_cast<uint64_t>(2 * Values(pages));
+  ASSIGN_OR_RETURN(const auto payload, cuda::DeviceBuffer<std::byte>::Create(bytes));
+  RETURN_IF_ERROR(
+      cuda::ToStatus(cudaMemsetAsync(sum.data(), 0, sum.bytes(), bench.stream()), "a memset"));
+  RETURN_IF_ERROR(cuda::ToStatus(
+      cudaMemsetAsync(payload.data(), 0x5a, payload.bytes(), bench.stream()), "a memset"));
+  cuda::ChecksumParams params{.count = 1, .sum = sum.data()};
+  params.pieces[0] = {payload.data(), bytes};
+  // Of 8 bytes: two products of 64 bits, and a dozen of smaller operations.
+  constexpr double kOperationsOfByte = 2;
+  return bench.Add("checksum", ShapeOf(pages), static_cast<double>(bytes),
+                   static_cast<double>(bytes) * kOperationsOfByte,
+                   [&] { return ToStatus(cuda::AddChecksum(params, bench.stream()), "checksum"); });
+}
+
 }  // namespace
 
 absl::Status AddKvCodeRows(GpuBench& bench) {
   bool wanted = false;
   for (const char* kernel :
-       {"kv_split", "kv_tail_encode", "kv_tail_decode", "kv_pack", "kv_unpack"}) {
+       {"kv_split", "kv_tail_encode", "kv_tail_decode", "kv_pack", "kv_unpack", "checksum"}) {
     wanted |= bench.Wants(kernel);
   }
   if (!wanted) return absl::OkStatus();
@@ -161,6 +181,7 @@ absl::Status AddKvCodeRows(GpuBench& bench) {
     RETURN_IF_ERROR(AddSplit(bench, pages));
     RETURN_IF_ERROR(AddTails(bench, pages));
     RETURN_IF_ERROR(AddPacks(bench, pages));
+    RETURN_IF_ERROR(AddChecksums(bench, pages));
   }
   return absl::OkStatus();
 }

@@ -13,7 +13,7 @@ RULES = {
     "config": {"runtime"},
     "kernels": {"runtime"},
     "model": {"kernels", "runtime"},
-    "transfer": {"runtime"},
+    "transfer": {"kernels", "runtime"},
     "proto": {"model", "kernels", "transfer", "config", "runtime"},
     "prefill": {"model", "kernels", "transfer", "config", "proto", "runtime"},
     "decode": {"model", "kernels", "transfer", "config", "proto", "runtime"},
@@ -31,6 +31,8 @@ ONLY = {
         "runtime/log.h", "runtime/status.h", "runtime/thread_pool.h",
         "runtime/cuda/cuda_buffer.h", "runtime/cuda/cuda_handles.h", "runtime/cuda/cuda_status.h",
     },
+    # Payloads are bytes here, whatever they mean.
+    "transfer": {"kernels/checksum_inl.h", "kernels/cuda/checksum.h"},
     # Text: tokenizer, chat template and what loads them; seeds. No weights are computed with here.
     "gateway": {
         "model/loader.h", "model/sampling_noise.h", "model/sampling_params.h", "model/tokenizer.h",

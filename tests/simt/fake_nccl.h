@@ -16,10 +16,11 @@ namespace fake_nccl {
 
 enum class Fate : uint8_t {
   kNone,
-  kFail,  // the call returns ncclSystemError; an operation in progress fails asynchronously
-  kHang,  // nothing more happens, but for an abort
-  kDie,   // SIGKILL to the own process
-  kStop,  // SIGSTOP to the own process
+  kFail,     // the call returns ncclSystemError; an operation in progress fails asynchronously
+  kHang,     // nothing more happens, but for an abort
+  kCorrupt,  // at half of a recv: its first byte is another, and nobody says so
+  kDie,      // SIGKILL to the own process
+  kStop,     // SIGSTOP to the own process
 };
 
 // Where a fate strikes. Counted over all communicators of the process since Reset.

@@ -97,6 +97,7 @@ void StrikeAtHalf(ncclComm* c, Operation* op) {
   if (op->fate_at_half == Fate::kNone || op->moved < op->bytes / 2) return;
   if (op->fate_at_half == Fate::kFail) c->Break(ncclSystemError, "failed in mid-operation");
   if (op->fate_at_half == Fate::kHang) op->hangs = true;
+  if (op->fate_at_half == Fate::kCorrupt) op->memory[0] = static_cast<char>(op->memory[0] ^ 1);
   Strike(op->fate_at_half);
   op->fate_at_half = Fate::kNone;
 }

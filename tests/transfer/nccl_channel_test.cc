@@ -304,6 +304,7 @@ TEST_CASE("tickets, versions and strangers at the NCCL port", "[nccl]") {
                   .receiver_incarnation = kReceiverIncarnation,
                   .max_operation_bytes = 1000,
                   .operations_in_flight = 1,
+                  .wants_checksums = 0,
                   .nccl_version = 21800};
   {
     BareSocket peer = BareSocket::Connect(s.server->port());
@@ -339,6 +340,7 @@ TEST_CASE("a receiver that never comes to make communicators is given up", "[ncc
                                                 .receiver_incarnation = kReceiverIncarnation,
                                                 .max_operation_bytes = 1000,
                                                 .operations_in_flight = 1,
+                                                .wants_checksums = 0,
                                                 .nccl_version = NCCL_VERSION_CODE})));
     SECTION("it stays silent") { CHECK(absl::IsDeadlineExceeded(s.AwaitDown(&waker, t.session))); }
     SECTION("it grants what was not announced") {

@@ -64,6 +64,7 @@ TEST_CASE("a message of another type or size is refused", "[nccl]") {
                                      .receiver_incarnation = 2,
                                      .max_operation_bytes = 3,
                                      .operations_in_flight = 0,
+                                     .wants_checksums = 0,
                                      .nccl_version = 5});
   CHECK(absl::IsInvalidArgument(ParseNcclHello(hello).status()));
   CHECK(absl::IsInvalidArgument(ParseNcclOpen(hello).status()));
@@ -74,6 +75,17 @@ TEST_CASE("a message of another type or size is refused", "[nccl]") {
   CHECK(absl::IsInvalidArgument(ParseNcclAnnounce(announce).status()));
   announce.body.resize(10);
   CHECK(absl::IsInvalidArgument(ParseNcclAnnounce(announce).status()));
+}
+
+TEST_CASE("a greeting that wants unknown checksums is refused", "[nccl]") {
+  const NcclHello hello{.ticket = {},
+                        .sender_incarnation = 1,
+                        .receiver_incarnation = 2,
+                        .max_operation_bytes = 3,
+                        .operations_in_flight = 1,
+                        .wants_checksums = 2,
+                        .nccl_version = 5};
+  CHECK(absl::IsUnimplemented(ParseNcclHello(MakeNcclHello(hello)).status()));
 }
 
 TEST_CASE("NCCL options are checked", "[nccl]") {
