@@ -4,6 +4,7 @@
 
 #include "model/cuda/cuda_transformer.h"
 #include "model/cuda/device_sampler.h"
+#include "model/warm_up.h"
 
 namespace lynx::cuda {
 namespace {
@@ -106,6 +107,7 @@ std::unique_ptr<Transformer> CudaBackend::NewTransformer(int64_t rows_max) {
 std::unique_ptr<RowSampler> CudaBackend::NewRowSampler(Transformer& transformer) {
   auto sampler = DeviceSampler::Create(config_, static_cast<CudaTransformer&>(transformer));
   Must(sampler.status());
+  if (options_.warm_up) WarmUp(config_, transformer, **sampler, *this);
   return *std::move(sampler);
 }
 

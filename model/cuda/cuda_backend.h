@@ -24,6 +24,7 @@ struct CudaBackendOptions {
   size_t aside_bytes = size_t{16} << 20;
   int64_t rows_max = 512;   // of the passes that will be asked for
   int64_t graphs_max = 32;  // of decode steps (StepGraphs); 0: none
+  bool warm_up = false;     // by NewRowSampler (model/warm_up.h)
   LinearPolicy linear;
 };
 

@@ -18,6 +18,7 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenGpu(const DeviceOptions& options,
                                     .kv_bytes = options.kv_bytes,
                                     .wire_bytes = options.wire_bytes,
                                     .rows_max = options.rows_max,
+                                    .warm_up = true,
                                     .linear = {.prefill_rows = options.rows_max}});
 }
 
