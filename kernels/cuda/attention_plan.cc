@@ -52,8 +52,10 @@ void CutAttentionPlan(int64_t items_max, AttentionPlan* plan, std::vector<Attent
       parts->push_back({.tile_begin = t, .item_begin = tile.first_item});
     }
     AttentionPart& part = parts->back();
-    for (int32_t i = 0; i < tile.items; ++i) {
-      plan->items[static_cast<size_t>(tile.first_item + i)].tile = t - part.tile_begin;
+    const std::span items(plan->items);
+    for (auto& item :
+         items.subspan(static_cast<size_t>(tile.first_item), static_cast<size_t>(tile.items))) {
+      item.tile = t - part.tile_begin;
     }
     tile.first_item -= part.item_begin;
     part.tile_count += 1;
