@@ -17,7 +17,7 @@ absl::StatusOr<NcclMemory> TakeMemory(const NcclOptions& options, uint64_t scrat
   RETURN_IF_ERROR(cuda::ToStatus(cudaMemset(memory.scratch.data(), 0, memory.scratch.bytes()),
                                  "cannot clear the channel's scratch memory"));
   if (!checksums) return memory;
-  const auto slots = static_cast<size_t>(kStreams * options.operations_in_flight);
+  const size_t slots = size_t{kStreams} * static_cast<size_t>(options.operations_in_flight);
   ASSIGN_OR_RETURN(memory.checksums,
                    NcclChecksums::Create(slots * static_cast<size_t>(options.max_pairs)));
   return memory;
