@@ -3,19 +3,15 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "proto/identity_fields.h"
 #include "runtime/status.h"
 
 namespace lynx {
 
 bool SameIdentity(const v1::Identity& a, const v1::Identity& b) {
-  const auto fields = [](const v1::Identity& i) {
-    return std::tie(i.weights_hash(), i.code_version(), i.backend(), i.architecture(),
-                    i.kv_target());
-  };
-  return fields(a) == fields(b);
+  return IdentityKey(a) == IdentityKey(b);
 }
 
 std::shared_ptr<ServerPool> ServerPool::Create(PoolOptions options,

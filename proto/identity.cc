@@ -1,22 +1,13 @@
 #include "proto/identity.h"
 
-#include <array>
 #include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_join.h"
+#include "proto/identity_fields.h"
 
 namespace lynx {
 namespace {
-
-using Field = std::pair<const char*, const std::string& (v1::Identity::*)() const>;
-
-constexpr std::array<Field, 6> kFields{{{"weights_hash", &v1::Identity::weights_hash},
-                                        {"code_version", &v1::Identity::code_version},
-                                        {"backend", &v1::Identity::backend},
-                                        {"architecture", &v1::Identity::architecture},
-                                        {"kv_target", &v1::Identity::kv_target},
-                                        {"arithmetic", &v1::Identity::arithmetic}}};
 
 // A peer's field may hold anything of any length; messages stay readable and short.
 constexpr size_t kFieldCharsMax = 64;
@@ -37,7 +28,7 @@ v1::Identity MakeIdentity(const ModelConfig& config, const WeightsHash& weights,
 
 std::string ToString(const v1::Identity& identity) {
   std::vector<std::string> parts;
-  for (const auto& [name, get] : kFields) {
+  for (const auto& [name, get] : kIdentityFields) {
     const std::string value = absl::CHexEscape((identity.*get)().substr(0, kFieldCharsMax));
     parts.push_back(absl::StrCat(name, "=", value));
   }
@@ -46,7 +37,7 @@ std::string ToString(const v1::Identity& identity) {
 
 absl::Status CompareIdentity(const v1::Identity& ours, const v1::Identity& theirs) {
   std::vector<std::string> differing;
-  for (const auto& [name, get] : kFields) {
+  for (const auto& [name, get] : kIdentityFields) {
     if ((ours.*get)() != (theirs.*get)()) differing.push_back(name);
   }
   if (differing.empty()) return absl::OkStatus();
