@@ -15,6 +15,7 @@ using CommandRun = std::function<absl::Status()>;
 void AddUpCommand(CLI::App& app, CommandRun* run);
 void AddGenerateCommand(CLI::App& app, CommandRun* run);
 void AddBenchCommand(CLI::App& app, CommandRun* run);
+void AddProbeCommand(CLI::App& app, CommandRun* run);
 void AddConfigCommands(CLI::App& app, CommandRun* run);
 
 }  // namespace lynx

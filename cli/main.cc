@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   lynx::AddUpCommand(app, &run);
   lynx::AddGenerateCommand(app, &run);
   lynx::AddBenchCommand(app, &run);
+  lynx::AddProbeCommand(app, &run);
   lynx::AddConfigCommands(app, &run);
   try {
     app.parse(argc, argv);

@@ -69,6 +69,8 @@ TEST_CASE("wrong command lines are one clear line and exit code 2") {
   RequireError("generate --model m --prompt a --kv-target int7", 2, "int7");
   RequireError("bench nothing", 2, "subcommand");
   RequireError("up --device tpu --model m", 2, "tpu");
+  RequireError("probe", 2, "url");
+  RequireError("probe http://localhost:1/ --timeout -1", 2, "--timeout");
 }
 
 TEST_CASE("what goes wrong later is one clear line and exit code 1") {
@@ -84,6 +86,12 @@ TEST_CASE("what goes wrong later is one clear line and exit code 1") {
   RequireError("up --model /nowhere.gguf", 1, "/nowhere.gguf");
   RequireError("up --model " + kModel + " --gateway.prt=1", 1, "gateway.port");
   RequireError("check-config /nowhere.json", 1, "/nowhere.json");
+  for (const char* url : {"ftp://localhost:1/", "http://localhost/health", "http://:80/",
+                          "grpc://localhost:70000", "grpc://localhost:1/service"}) {
+    RequireError(std::string("probe ") + url, 1, "neither");
+  }
+  RequireError("probe http://127.0.0.1:1/health", 1, "does not answer");
+  RequireError("probe grpc://127.0.0.1:1 --timeout 60", 1, "grpc://127.0.0.1:1: ");
 }
 
 TEST_CASE("config commands") {

@@ -67,6 +67,15 @@ url=$(sed -n 's/^lynx is ready: .* at \(http[^ ]*\)$/\1/p' "$work/out")
 [[ -n $url ]] || fail "no URL"
 [[ $(grep -c " ready .* channel=$channel\$" "$work/err") == 2 ]] || fail "KV does not move over $channel"
 
+"$lynx" probe "${url%/v1}/health" --timeout 30 || fail "probe of the gateway"
+"$lynx" probe "${url%/v1}/nowhere" --timeout 30 2>/dev/null && fail "probe of a page that is not there"
+servers=$(sed -nE 's/.* ready (.* )?address=([^ ]*).*/\2/p' "$work/err" | sort -u)
+for server in $servers; do
+  [[ $server/v1 == "${url#http://}" ]] \
+    || "$lynx" probe "grpc://$server" --timeout 30 || fail "probe of $server"
+done
+[[ $(wc -w <<<"$servers") == 3 ]] || fail "not three servers: $servers"
+
 name=$(curl -sS --max-time 10 "$url/models" | python3 -c 'import json, sys; print(json.load(sys.stdin)["data"][0]["id"])')
 reply=$(post completions "{\"model\": \"$name\", \"prompt\": \"the dog\", \"max_tokens\": 8, \"temperature\": 0, \"ignore_eos\": true}")
 expect completion "$reply" 'r["usage"]["completion_tokens"] == 8'
