@@ -19,6 +19,12 @@ World& world() {
   return *w;
 }
 
+std::vector<std::shared_ptr<ncclComm>> Communicators() {
+  World& w = world();
+  std::lock_guard lock(w.mu);
+  return w.communicators;
+}
+
 bool Delayed(int n) {
   World& w = world();
   std::lock_guard lock(w.mu);
@@ -166,13 +172,7 @@ ncclResult_t AddOperation(ncclComm* c, void* memory, size_t bytes, int peer, boo
 
 // Operations of the same two issuers that run on other communicators, which would wait for a peer.
 bool SiblingRuns(const ncclComm* c) {
-  std::vector<std::shared_ptr<ncclComm>> all;
-  {
-    World& w = world();
-    std::lock_guard lock(w.mu);
-    all = w.communicators;
-  }
-  for (const auto& other : all) {
+  for (const auto& other : Communicators()) {
     if (other.get() == c || other->issuer != c->issuer) continue;
     std::lock_guard lock(other->mu);
     if (other->peer_issuer == c->peer_issuer && !other->gone && !other->revoked &&
@@ -226,22 +226,18 @@ int calls(Where where) {
 }
 
 int live_communicators() {
-  World& w = world();
-  std::lock_guard lock(w.mu);
   int n = 0;
-  for (const auto& c : w.communicators) {
-    std::lock_guard comm_lock(c->mu);
+  for (const auto& c : Communicators()) {
+    std::lock_guard lock(c->mu);
     n += !c->gone;
   }
   return n;
 }
 
 int running_operations() {
-  World& w = world();
-  std::lock_guard lock(w.mu);
   int n = 0;
-  for (const auto& c : w.communicators) {
-    std::lock_guard comm_lock(c->mu);
+  for (const auto& c : Communicators()) {
+    std::lock_guard lock(c->mu);
     n += static_cast<int>(c->running.size());
   }
   return n;

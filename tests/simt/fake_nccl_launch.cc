@@ -135,15 +135,9 @@ bool StepLaunch(ncclComm* c, const Launch& launch) {
 }  // namespace
 
 Siblings SiblingsOf(const ncclComm* c) {
-  std::vector<std::shared_ptr<ncclComm>> all;
-  {
-    World& w = world();
-    std::lock_guard lock(w.mu);
-    all = w.communicators;
-  }
   Siblings siblings;
   size_t n = 0;
-  for (const auto& other : all) {
+  for (const auto& other : Communicators()) {
     std::lock_guard lock(other->mu);
     if (other.get() == c || other->issuer != c->issuer || other->gone || !other->up ||
         other->peer_issuer != c->peer_issuer || n == siblings.counts.size()) {

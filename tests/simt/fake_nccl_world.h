@@ -65,7 +65,7 @@ struct Operation {
 using Launch = std::vector<std::shared_ptr<Operation>>;
 
 struct World {
-  std::mutex mu;
+  std::mutex mu;  // below the communicators': none of theirs is taken while it is held
   Options options;
   Violations violations;
   std::map<Where, int> calls;
@@ -73,6 +73,7 @@ struct World {
   std::vector<std::shared_ptr<ncclComm>> communicators;  // never freed: a late use must show
 };
 World& world();
+std::vector<std::shared_ptr<ncclComm>> Communicators();  // all that were ever made
 
 // True about once in `n` times, if delays are wanted.
 bool Delayed(int n);
