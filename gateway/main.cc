@@ -9,7 +9,7 @@
 namespace lynx {
 namespace {
 
-absl::StatusOr<RunningRole> StartGateway(const Config& config) {
+absl::StatusOr<RunningRole> StartGateway(const Config& config, WorkProgress& /*progress*/) {
   if (config.model.empty()) {
     return absl::InvalidArgumentError(
         "no model is configured: set `model` to the servers' GGUF file or Hugging Face folder");

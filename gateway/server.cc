@@ -2,10 +2,12 @@
 
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -65,6 +67,22 @@ class GatewayServerImpl final : public GatewayServer {
   // Connections that are being answered; idle ones close at once.
   int64_t open_calls() const override { return http_.connections(); }
 
+  // The I/O threads still run what they are handed. That servers behind them make no progress
+  // (/health) is nothing that a restart of the gateway could mend.
+  bool progressing() const override {
+    const int64_t now_ns = clock_.Now().count();
+    if (!heartbeat_pending_.exchange(true)) {
+      heartbeat_asked_ns_ = now_ns;
+      asio::post(io_, [this] { heartbeat_pending_ = false; });
+    }
+    return Nanos(now_ns - heartbeat_asked_ns_) < absl::ToChronoNanoseconds(options_.stall_timeout);
+  }
+  std::string activity() const override {
+    const PoolState pool = pool_->State();
+    return absl::StrCat(progress_.in_flight(), " requests in flight, ", pool.decode_ready, " of ",
+                        pool.decode_total, " decode servers ready");
+  }
+
  private:
   void Stop() {
     Drain();
@@ -99,7 +117,9 @@ class GatewayServerImpl final : public GatewayServer {
   ProgressMonitor progress_;
   GatewayMetrics metrics_;
   const std::shared_ptr<ServerPool> pool_;
-  asio::io_context io_;
+  mutable asio::io_context io_;  // posting to it changes nothing that is seen
+  mutable std::atomic<bool> heartbeat_pending_{false};
+  mutable std::atomic<int64_t> heartbeat_asked_ns_{0};
   asio::thread_pool text_pool_;
   Router router_;
   HttpServer http_;

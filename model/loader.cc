@@ -13,8 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using ReadSource =
-    absl::FunctionRef<absl::StatusOr<Weights>(const ModelConfig&, const TensorSource&)>;
+using ReadSource = absl::FunctionRef<absl::StatusOr<Weights>(const ModelConfig&, TensorSource)>;
 
 absl::StatusOr<ModelMetadata> GgufMetadata(const std::string& path) {
   ASSIGN_OR_RETURN(GgufFile file, GgufFile::Open(path));
@@ -84,16 +83,19 @@ absl::StatusOr<ModelMetadata> LoadModelMetadata(const std::string& path) {
   return IsFolder(path) ? HfMetadata(path) : GgufMetadata(path);
 }
 
-absl::StatusOr<LoadedModel> LoadModel(const std::string& path, int threads) {
-  const auto read = [&](const ModelConfig& config, const TensorSource& source) {
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path, int threads,
+                                      WorkProgress* progress) {
+  const auto read = [&](const ModelConfig& config, TensorSource source) {
+    source.progress = progress;
     return LoadWeights(config, source, threads);
   };
   return IsFolder(path) ? LoadHf(path, read) : LoadGguf(path, read);
 }
 
-absl::StatusOr<LoadedModel> LoadModelInto(const std::string& path, int threads, TakeWeights take) {
-  const auto read = [&](const ModelConfig& config,
-                        const TensorSource& source) -> absl::StatusOr<Weights> {
+absl::StatusOr<LoadedModel> LoadModelInto(const std::string& path, int threads, TakeWeights take,
+                                          WorkProgress* progress) {
+  const auto read = [&](const ModelConfig& config, TensorSource source) -> absl::StatusOr<Weights> {
+    source.progress = progress;
     Weights hash_only;
     const auto feed = [&](WeightsOut& out) -> absl::Status {
       ASSIGN_OR_RETURN(hash_only.hash, ReadWeights(config, source, threads, out));

@@ -12,6 +12,7 @@
 #include "model/weights.h"
 #include "model/weights_out.h"
 #include "runtime/status.h"
+#include "runtime/work_progress.h"
 
 namespace lynx {
 
@@ -43,13 +44,16 @@ absl::StatusOr<ModelMetadata> LoadModelMetadata(const std::string& path);
 
 // The whole model, by `threads` threads. Takes seconds and as much memory as the weights in BF16;
 // the file's own pages are let go. Errors name the path and what is wrong or not supported.
-absl::StatusOr<LoadedModel> LoadModel(const std::string& path, int threads = 1);
+// `progress`, if there is one, counts the values that were read.
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path, int threads = 1,
+                                      WorkProgress* progress = nullptr);
 
 // Takes a model's weights: calls `feed` once, whose error it returns.
 using TakeWeights = absl::FunctionRef<absl::Status(const ModelConfig& config, FeedWeights feed)>;
 
 // The same, but for the weights: `take` gets them, from the mapped file, so that the host never
 // holds all of them. LoadedModel::weights holds nothing but their hash. An error may be take's.
-absl::StatusOr<LoadedModel> LoadModelInto(const std::string& path, int threads, TakeWeights take);
+absl::StatusOr<LoadedModel> LoadModelInto(const std::string& path, int threads, TakeWeights take,
+                                          WorkProgress* progress = nullptr);
 
 }  // namespace lynx

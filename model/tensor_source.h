@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "model/tensor.h"
+#include "runtime/work_progress.h"
 
 namespace lynx {
 
@@ -31,6 +32,8 @@ struct TensorSource {
   // Rows of Q and K stand as pairs (2i, 2i + 1) in each head, as GGUF files of the llama
   // architecture have them; else as halves (i, i + head_dim / 2).
   bool interleaved_rope = false;
+  // Told how many values were read, if it is there.
+  WorkProgress* progress = nullptr;
 };
 
 }  // namespace lynx

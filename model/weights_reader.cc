@@ -16,6 +16,17 @@ namespace {
 // Of a batch: so many that threads seldom wait for the slowest, so few that they stay in the cache.
 constexpr int64_t kPiecesPerThread = 4;
 
+int64_t ValuesIn(const TensorSource& source) {
+  int64_t values = 0;
+  for (const auto& [name, tensor] : source.tensors) {
+    if (source.ignored.contains(std::string(name))) continue;
+    int64_t count = 1;  // the file's bytes bound it
+    for (const int64_t extent : tensor->shape) count *= extent;
+    values += count;
+  }
+  return values;
+}
+
 class WeightsReader {
  public:
   WeightsReader(const ModelConfig& config, const TensorSource& source, ThreadPool& pool,
@@ -25,7 +36,10 @@ class WeightsReader {
         tensors_(source),
         pool_(pool),
         out_(out),
-        hasher_(config) {}
+        progress_(source.progress != nullptr ? *source.progress : unwatched_),
+        hasher_(config) {
+    progress_.SetTotal(ValuesIn(source));
+  }
 
   absl::StatusOr<WeightsHash> Read() {
     RETURN_IF_ERROR(
@@ -130,6 +144,7 @@ class WeightsReader {
         out_.PutPiece(first_row + row, rows, piece.data());
       });
       hasher_.Add(std::span<const bf16>(room));
+      progress_.Add(static_cast<int64_t>(room.size()));
       RETURN_IF_ERROR(out_.PutBatch(first_row + begin, room));
     }
     return absl::OkStatus();
@@ -143,6 +158,7 @@ class WeightsReader {
       all.insert(all.end(), values.begin(), values.end());
     }
     hasher_.Add(std::span<const float>(all));
+    progress_.Add(static_cast<int64_t>(all.size()));
     return out_.PutVector(role, layer_, all);
   }
 
@@ -151,6 +167,8 @@ class WeightsReader {
   TensorLoader tensors_;
   ThreadPool& pool_;
   WeightsOut& out_;
+  WorkProgress unwatched_;
+  WorkProgress& progress_;
   WeightsHasher hasher_;
   int64_t layer_ = 0;   // that is being read
   std::string prefix_;  // of its tensors' names

@@ -4,8 +4,9 @@
 namespace lynx::prefill {
 namespace {
 
-absl::StatusOr<RunningRole> StartRole(const Config& config) {
-  ASSIGN_OR_RETURN(const ServerOptions options, MakeServerOptions(config));
+absl::StatusOr<RunningRole> StartRole(const Config& config, WorkProgress& progress) {
+  ASSIGN_OR_RETURN(ServerOptions options, MakeServerOptions(config));
+  options.load_progress = &progress;
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(options));
   const std::string& host = config.prefill.listen_address;
   std::string addresses = absl::StrCat("address=", JoinHostPort(host, server->port()),

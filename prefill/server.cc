@@ -33,6 +33,8 @@ class ServerImpl final : public Server {
   const v1::Identity& identity() const override { return served_.info.identity(); }
   void Drain() override { core_.Drain(); }
   int64_t open_calls() const override { return core_.open_calls(); }
+  bool progressing() const override { return core_.progressing(); }
+  std::string activity() const override { return core_.activity(); }
   EngineStats stats() const override { return core_.engine().stats(); }
 
  private:

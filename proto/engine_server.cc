@@ -11,12 +11,14 @@ namespace {
 // On a GPU the weights go there alone.
 absl::StatusOr<LoadedModel> LoadFor(const EngineServerOptions& options,
                                     std::unique_ptr<Backend>* gpu) {
-  if (options.device.name == kCpuDevice) return LoadModel(options.model, options.threads);
-  return LoadModelInto(options.model, options.threads,
-                       [&](const ModelConfig& config, FeedWeights feed) -> absl::Status {
-                         ASSIGN_OR_RETURN(*gpu, OpenGpu(options.device, config, feed));
-                         return absl::OkStatus();
-                       });
+  if (options.device.name == kCpuDevice) {
+    return LoadModel(options.model, options.threads, options.load_progress);
+  }
+  const auto take = [&](const ModelConfig& config, FeedWeights feed) -> absl::Status {
+    ASSIGN_OR_RETURN(*gpu, OpenGpu(options.device, config, feed));
+    return absl::OkStatus();
+  };
+  return LoadModelInto(options.model, options.threads, take, options.load_progress);
 }
 
 }  // namespace

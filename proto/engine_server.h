@@ -20,6 +20,7 @@
 #include "proto/role_options.h"
 #include "runtime/engine_thread.h"
 #include "runtime/status.h"
+#include "runtime/work_progress.h"
 
 namespace lynx {
 
@@ -31,6 +32,7 @@ struct EngineServerOptions {
   int64_t port = 0;  // of the control plane; 0: any
   // A step of the engine that takes longer makes the server's health NOT_SERVING until it ends.
   Nanos stall_timeout = std::chrono::seconds(120);
+  WorkProgress* load_progress = nullptr;  // of loading the model; may be null
 };
 
 // A model that is ready to be computed with, and what its server says of itself.
@@ -66,7 +68,7 @@ class EngineServer {
   absl::Status Serve(const GrpcHostOptions& host, std::unique_ptr<Service> service) {
     service_ = std::move(service);
     ASSIGN_OR_RETURN(host_, GrpcHost::Start(host, service_.get()));
-    host_->WatchHealth([this] { return !thread_->Stalled(options_.stall_timeout); },
+    host_->WatchHealth([this] { return progressing(); },
                        std::min<Nanos>(options_.stall_timeout / 4, std::chrono::seconds(1)));
     return absl::OkStatus();
   }
@@ -74,6 +76,13 @@ class EngineServer {
   Engine& engine() const { return thread_->engine(); }
   int port() const { return host_->port(); }
   int64_t open_calls() const { return service_->open_calls(); }
+
+  // For the service manager: a step of the engine that lasts too long is no progress.
+  bool progressing() const { return !thread_->Stalled(options_.stall_timeout); }
+  std::string activity() const {
+    const auto stats = engine().stats();
+    return absl::StrCat(stats.running, " requests running, ", stats.waiting, " waiting");
+  }
 
   // Not serving, no new requests; what is in flight goes on.
   void Drain() {

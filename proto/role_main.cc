@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include "config/load.h"
 #include "runtime/log.h"
@@ -55,6 +56,31 @@ void SetGpuEnvironment() {
   ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
 }
 
+// What a start may take beside the reading of weights that is seen: opening a GPU, warming up.
+constexpr Nanos kLoadingExtension = std::chrono::seconds(60);
+// Behind the drain: ending calls and connections, letting go of a GPU.
+constexpr Nanos kEndingExtension = std::chrono::seconds(30);
+
+// Asked about once a second: progress is what has been read since.
+ServiceProbe LoadingProbe(const WorkProgress& progress) {
+  return {.status = [&] { return absl::StrCat("loading model: ", progress.percent(), " %"); },
+          .progressing =
+              [&, last = int64_t{-1}]() mutable {
+                const int64_t before = std::exchange(last, progress.done());
+                return before != last;
+              }};
+}
+
+ServiceProbe ServingProbe(const RoleServer& server) {
+  return {.status = [&] { return "serving: " + server.activity(); },
+          .progressing = [&] { return server.progressing(); }};
+}
+
+// The end has its limits; the watchdog is not one of them.
+ServiceProbe StoppingProbe(std::function<std::string()> status) {
+  return {.status = std::move(status), .progressing = [] { return true; }};
+}
+
 }  // namespace
 
 void ExitStuck() {
@@ -66,33 +92,40 @@ void ExitStuck() {
   std::_Exit(kStuckExit);
 }
 
-void ServeUntilSignal(const ShutdownSignal& signal, RoleServer& server,
-                      std::chrono::seconds limit) {
+void ServeUntilSignal(const ShutdownSignal& signal, RoleServer& server, std::chrono::seconds limit,
+                      ServiceReporter& reporter) {
+  reporter.Enter(ServicePhase::kServing, ServingProbe(server));
   const int number = signal.Wait();
   spdlog::info("draining signal={} open_calls={} limit_s={}", number, server.open_calls(),
                limit.count());
+  const auto draining = [&] { return absl::StrCat("draining: ", server.open_calls(), " open"); };
+  reporter.Enter(ServicePhase::kStopping, StoppingProbe(draining), limit + kEndingExtension);
   server.Drain();
   const auto end = std::chrono::steady_clock::now() + limit;
   while (server.open_calls() > 0 && std::chrono::steady_clock::now() < end) {
     if (signal.WaitFor(std::chrono::milliseconds(50))) break;
   }
   spdlog::info("stopping open_calls={}", server.open_calls());
+  reporter.Enter(ServicePhase::kStopping, StoppingProbe([] { return "stopping"; }),
+                 kEndingExtension);
 }
 
-int RoleMain(const char* role, int argc, char** argv,
-             const std::function<absl::StatusOr<RunningRole>(const Config&)>& start) {
+int RoleMain(const char* role, int argc, char** argv, const StartRole& start) {
   SetGpuEnvironment();
   const ShutdownSignal signal;  // before any thread
   int exit_code = 0;
   const std::optional<Config> config = ConfigFromCommandLine(role, argc, argv, &exit_code);
   if (!config) return exit_code;
-  const absl::StatusOr<RunningRole> running = start(*config);
+  WorkProgress progress;
+  ServiceReporter reporter(ReadServiceEnvironment(environ, ::getpid()));
+  reporter.Enter(ServicePhase::kLoading, LoadingProbe(progress), kLoadingExtension);
+  const absl::StatusOr<RunningRole> running = start(*config, progress);
   if (!running.ok()) {
     spdlog::error("start_failed error=\"{}\"", std::string(running.status().message()));
     return 1;
   }
   spdlog::info("ready {}", running->addresses);
-  ServeUntilSignal(signal, *running->server, running->drain_limit);
+  ServeUntilSignal(signal, *running->server, running->drain_limit, reporter);
   return 0;
 }
 

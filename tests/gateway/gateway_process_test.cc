@@ -9,18 +9,21 @@
 #include "fake_decode_service.h"
 #include "runtime/unique_fd.h"
 #include "test_client.h"
+#include "tests/runtime/notify_socket.h"
 
 namespace lynx {
 namespace {
 
 class GatewayProcess {
  public:
-  explicit GatewayProcess(const std::vector<std::string>& flags) {
+  // `environment`: "NAME=value" beside the test's own.
+  explicit GatewayProcess(const std::vector<std::string>& flags,
+                          const std::vector<std::string>& environment = {}) {
     int ends[2];
     REQUIRE(::pipe(ends) == 0);
     pid_ = ::fork();
     REQUIRE(pid_ >= 0);
-    if (pid_ == 0) Exec(flags, ends[1]);
+    if (pid_ == 0) Exec(flags, environment, ends[1]);
     ::close(ends[1]);
     log_fd_ = UniqueFd(ends[0]);
   }
@@ -56,7 +59,9 @@ class GatewayProcess {
   }
 
  private:
-  [[noreturn]] static void Exec(const std::vector<std::string>& flags, int stderr_fd) {
+  [[noreturn]] static void Exec(const std::vector<std::string>& flags,
+                                const std::vector<std::string>& environment, int stderr_fd) {
+    for (const std::string& entry : environment) ::putenv(const_cast<char*>(entry.c_str()));
     ::dup2(stderr_fd, STDERR_FILENO);
     std::vector<char*> argv = {const_cast<char*>(LYNX_GATEWAY_BINARY)};
     for (const std::string& flag : flags) argv.push_back(const_cast<char*>(flag.c_str()));
@@ -101,6 +106,22 @@ TEST_CASE("the first signal drains, the second ends the drain at once") {
   gateway.Signal(SIGTERM);
   CHECK_THAT(gateway.ReadLogUntil("draining"), Catch::Contains("signal=15"));
   gateway.Signal(SIGINT);
+  CHECK(gateway.ExitCode() == 0);
+}
+
+TEST_CASE("a service manager is told of its life, and the watchdog is fed") {
+  const NotifySocket manager("lynx-gateway-process-test");
+  GatewayProcess gateway({kModel, "--gateway.port=0", "--gateway.decode_addresses=127.0.0.1:1"},
+                         {"NOTIFY_SOCKET=" + manager.address(), "WATCHDOG_USEC=300000"});
+  CHECK_THAT(manager.Receive(), Catch::Contains("EXTEND_TIMEOUT_USEC=") &&
+                                    Catch::Contains("STATUS=loading model: 0 %\n"));
+  const std::string ready = manager.ReceiveUntil("READY=1\n");
+  CHECK_THAT(ready, Catch::Contains("STATUS=serving: 0 requests in flight, 0 of 1 decode servers"));
+  for (int i = 0; i < 3; ++i) manager.ReceiveUntil("WATCHDOG=1\n");
+  gateway.Signal(SIGTERM);
+  CHECK_THAT(
+      manager.ReceiveUntil("STOPPING=1\n"),
+      Catch::Contains("EXTEND_TIMEOUT_USEC=75000000\n") && Catch::Contains("STATUS=draining: "));
   CHECK(gateway.ExitCode() == 0);
 }
 

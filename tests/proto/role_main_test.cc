@@ -15,12 +15,19 @@ struct FakeServer final : RoleServer {
     ++asked;
     return open > 0 && drained ? open-- : open;
   }
+  bool progressing() const override { return true; }
+  std::string activity() const override { return "idle"; }
   bool drained = false;
   mutable int64_t open = 0;
   mutable int asked = 0;
 };
 
 constexpr std::chrono::hours kLong{24};
+
+void Serve(const ShutdownSignal& signal, RoleServer& server, std::chrono::seconds limit) {
+  ServiceReporter nobody{ServiceEnvironment{}};
+  ServeUntilSignal(signal, server, limit, nobody);
+}
 
 }  // namespace
 
@@ -32,7 +39,7 @@ TEST_CASE("a second signal ends the drain, whichever it is") {
     server.open = INT64_MAX;
     ::kill(::getpid(), first);
     ::kill(::getpid(), second);
-    ServeUntilSignal(signal, server, kLong);
+    Serve(signal, server, kLong);
     CHECK(server.drained);
     CHECK(server.open > 0);
   }
@@ -43,13 +50,13 @@ TEST_CASE("a drain ends with the last call, or with its limit") {
   FakeServer server;
   server.open = 3;
   ::kill(::getpid(), SIGTERM);
-  ServeUntilSignal(signal, server, kLong);
+  Serve(signal, server, kLong);
   CHECK(server.open == 0);
 
   FakeServer stuck;
   stuck.open = INT64_MAX;
   ::kill(::getpid(), SIGTERM);
-  ServeUntilSignal(signal, stuck, std::chrono::seconds(0));
+  Serve(signal, stuck, std::chrono::seconds(0));
   CHECK(stuck.drained);
 }
 
@@ -65,12 +72,12 @@ TEST_CASE("a process whose GPU does not let go ends with a status of its own") {
 
 TEST_CASE("what keeps a role from starting is its exit code") {
   const char* argv[] = {"lynx-test", "--prefill.prot=0", nullptr};
-  const auto never = [](const Config&) -> absl::StatusOr<RunningRole> {
+  const auto never = [](const Config&, WorkProgress&) -> absl::StatusOr<RunningRole> {
     FAIL("the configuration is wrong");
     return absl::InternalError("");
   };
   CHECK(RoleMain("test", 2, const_cast<char**>(argv), never) == 1);
-  const auto refuses = [](const Config&) -> absl::StatusOr<RunningRole> {
+  const auto refuses = [](const Config&, WorkProgress&) -> absl::StatusOr<RunningRole> {
     return absl::UnavailableError("no");
   };
   CHECK(RoleMain("test", 1, const_cast<char**>(argv), refuses) == 1);
