@@ -10,7 +10,8 @@ packages=(
   libxxhash-dev libutf8proc-dev
 )
 if [[ "${1:-}" == "--tests" ]]; then
-  packages+=(clang-14 libclang-rt-14-dev llvm-14 clang-format-14 clang-tidy-14 python3-jinja2 procps)
+  packages+=(clang-14 libclang-rt-14-dev llvm-14 clang-format-14 clang-tidy-14 python3-jinja2 procps
+    systemd dpkg-dev)
 fi
 missing=()
 for p in "${packages[@]}"; do

@@ -1,0 +1,16 @@
+# Run at install time: the units name the programs where they go, and configuration that is there stays.
+set(programs "${CMAKE_INSTALL_PREFIX}/bin")
+foreach(unit lynx-gateway.service lynx-prefill@.service lynx-decode@.service)
+  file(READ "${lynx_deploy}/systemd/${unit}" text)
+  string(REPLACE "/usr/bin/lynx" "${programs}/lynx" text "${text}")
+  string(REPLACE "/usr/share/" "${CMAKE_INSTALL_PREFIX}/share/" text "${text}")
+  file(WRITE "${lynx_work}/${unit}" "${text}")
+  file(INSTALL "${lynx_work}/${unit}" DESTINATION "${CMAKE_INSTALL_PREFIX}/lib/systemd/system")
+endforeach()
+foreach(kind sysusers tmpfiles)
+  file(INSTALL "${lynx_deploy}/systemd/${kind}.conf" DESTINATION "${CMAKE_INSTALL_PREFIX}/lib/${kind}.d"
+    RENAME lynx.conf)
+endforeach()
+if(NOT EXISTS "$ENV{DESTDIR}/etc/lynx/lynx.json")
+  file(INSTALL "${lynx_deploy}/systemd/lynx.json" DESTINATION "/etc/lynx")
+endif()
