@@ -12,6 +12,8 @@ packages=(
 if [[ "${1:-}" == "--tests" ]]; then
   packages+=(clang-14 libclang-rt-14-dev llvm-14 clang-format-14 clang-tidy-14 python3-jinja2 procps
     systemd dpkg-dev)
+  # Any kubectl will do; other vendors' packages of it cannot be installed beside Debian's.
+  command -v kubectl > /dev/null || packages+=(kubernetes-client)
 fi
 missing=()
 for p in "${packages[@]}"; do
