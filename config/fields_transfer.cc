@@ -73,9 +73,10 @@ void AddNccl(NcclConfig& c, FieldList& list) {
       "Whether a decode server checks payloads, and asks again for what came damaged; prefill "
       "servers follow it. Both ends then read them once more from GPU memory. Not needed "
       "where the network checks its packets, as NVLink, PCIe, InfiniBand and TCP do.");
-  list.Int("transfer.nccl.max_pairs", &c.max_pairs, 1, 1024,
-           "Peers connected at a time; each takes about 100 MB of GPU memory. Beyond it the one "
-           "that was used the longest ago gives way, if no request uses it.");
+  list.Int(
+      "transfer.nccl.max_pairs", &c.max_pairs, 1, 1024,
+      "Peers connected at a time; each takes about 100 MB of GPU memory, which must be free at "
+      "start. Beyond it the one that was used the longest ago gives way, if no request uses it.");
   list.Int("transfer.nccl.evict_idle_after_s", &c.evict_idle_after_s, 1, kMaxSeconds,
            "Only peers that have been idle for so long give way to others.");
   list.Int("transfer.nccl.init_timeout_s", &c.init_timeout_s, 1, 3600, "To connect a peer.");

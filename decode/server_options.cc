@@ -31,6 +31,8 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
                     .gpu = static_cast<int>(decode.gpu),
                     .kv_bytes = engine.kv_budget_bytes,
                     .wire_bytes = WireBytes(options.channel, config.kv.staging_mib.decode),
+                    .channel_bytes = ChannelBytes(options.channel, ChannelEnd::kReceiver,
+                                                  MakeNcclOptions(config.transfer, decode.gpu)),
                     .rows_max = engine.rows_max};
   engine.staging_bytes = options.device.wire_bytes;
   options.data = {.tcp = MakeTcpOptions(config.transfer),

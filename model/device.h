@@ -23,6 +23,8 @@ struct DeviceOptions {
   // Pinned host memory for what is sent and received; 0: a data plane reaches the pages themselves
   // (Backend::wire_memory).
   size_t wire_bytes = size_t{1} << 30;
+  // Device memory that the data plane takes later: opening leaves so much free, or fails.
+  size_t channel_bytes = 0;
   int64_t rows_max = 512;  // of the passes that will be asked for
 };
 

@@ -41,6 +41,8 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
                     .gpu = static_cast<int>(prefill.gpu),
                     .kv_bytes = static_cast<size_t>(config.kv.memory_mib.prefill) << 20,
                     .wire_bytes = WireBytes(options.channel, config.kv.staging_mib.prefill),
+                    .channel_bytes = ChannelBytes(options.channel, ChannelEnd::kSender,
+                                                  MakeNcclOptions(config.transfer, prefill.gpu)),
                     .rows_max = prefill.chunk_tokens};
   options.engine.staging_bytes = options.device.wire_bytes;
   options.engine.chunk_tokens = prefill.chunk_tokens;

@@ -74,6 +74,12 @@ size_t WireBytes(ChannelKind channel, int64_t staging_mib) {
   return channel == ChannelKind::kNccl ? 0 : static_cast<size_t>(staging_mib) << 20;
 }
 
+size_t ChannelBytes(ChannelKind channel, ChannelEnd end, const NcclOptions& nccl) {
+  if (channel != ChannelKind::kNccl) return 0;
+  const size_t pairs = static_cast<size_t>(nccl.max_pairs) * kNcclPairBytes;
+  return pairs + (end == ChannelEnd::kReceiver ? nccl.max_operation_bytes : 0);
+}
+
 int ResolveThreads(int64_t configured) {
   if (configured > 0) return static_cast<int>(configured);
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));

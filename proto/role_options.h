@@ -22,6 +22,11 @@ absl::StatusOr<ChannelKind> ChooseChannel(const TransferConfig& config, const st
 // Pinned host memory for a GPU's KV (DeviceOptions): none where NCCL moves it.
 size_t WireBytes(ChannelKind channel, int64_t staging_mib);
 
+// Device memory that the channel takes as peers come (DeviceOptions): none over TCP. A receiver
+// (decode) also has a buffer of one operation.
+enum class ChannelEnd : uint8_t { kSender, kReceiver };
+size_t ChannelBytes(ChannelKind channel, ChannelEnd end, const NcclOptions& nccl);
+
 // 0: one for each core that the process may use.
 int ResolveThreads(int64_t configured);
 

@@ -9,6 +9,10 @@
 
 namespace lynx {
 
+// Device memory of one pair of communicators: about 50 MB each, of NCCL's buffers as they are by
+// default. An estimate, for the check at start: NCCL takes it when a peer comes.
+inline constexpr uint64_t kNcclPairBytes = 100'000'000;
+
 struct NcclOptions {
   int device = 0;  // ordinal of the CUDA device whose memory the frames are in
 
@@ -37,8 +41,8 @@ struct NcclOptions {
   Nanos poll_interval = std::chrono::microseconds(50);
 
   // ---- pairs
-  // Two communicators take about 100 MB of device memory. Beyond this the pair that was used the
-  // longest ago gives way, if it has been idle for evict_idle_after; else the new one is refused.
+  // Each takes kNcclPairBytes. Beyond this the pair that was used the longest ago gives way, if it
+  // has been idle for evict_idle_after; else the new one is refused.
   int max_pairs = 8;
   Nanos evict_idle_after = std::chrono::seconds(5);
 

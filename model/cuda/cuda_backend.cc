@@ -55,14 +55,16 @@ absl::Status CheckMemory(const ModelConfig& config, const CudaBackendOptions& op
   const PassLimits limits = PassLimitsOf(config, options.rows_max, options.kv_bytes);
   const size_t passes = CudaTransformer::BytesNeeded(config, limits) +
                         DeviceSampler::BytesNeeded(config, options.rows_max);
-  const size_t needed = weights + passes + AsideBytes(config, options) + options.kv_bytes;
+  const size_t needed =
+      weights + passes + AsideBytes(config, options) + options.kv_bytes + options.channel_bytes;
   if (needed <= free) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("GPU ", options.device, " has ", free / kMegabyte, " MiB of ", total / kMegabyte,
                    " MiB free, and ", needed / kMegabyte, " MiB are needed: ", weights / kMegabyte,
                    " for the weights, ", passes / kMegabyte, " for a pass of ", options.rows_max,
-                   " rows, ", options.kv_bytes / kMegabyte,
-                   " for KV pages (lower this with kv.memory_mib, or free the GPU)"));
+                   " rows, ", options.kv_bytes / kMegabyte, " for KV pages (kv.memory_mib), ",
+                   options.channel_bytes / kMegabyte,
+                   " for NCCL (transfer.nccl.max_pairs): lower these, or free the GPU"));
 }
 
 }  // namespace

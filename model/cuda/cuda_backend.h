@@ -22,9 +22,10 @@ struct CudaBackendOptions {
   // Of device memory: what is received where pages are is put here while they are restored. Less
   // than what one step restores: in more, smaller launches. Raised to one page.
   size_t aside_bytes = size_t{16} << 20;
-  int64_t rows_max = 512;   // of the passes that will be asked for
-  int64_t graphs_max = 32;  // of decode steps (StepGraphs); 0: none
-  bool warm_up = false;     // by NewRowSampler (model/warm_up.h)
+  size_t channel_bytes = 0;  // of device memory, left free for the data plane
+  int64_t rows_max = 512;    // of the passes that will be asked for
+  int64_t graphs_max = 32;   // of decode steps (StepGraphs); 0: none
+  bool warm_up = false;      // by NewRowSampler (model/warm_up.h)
   LinearPolicy linear;
 };
 

@@ -17,6 +17,7 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenGpu(const DeviceOptions& options,
                                    {.device = options.gpu,
                                     .kv_bytes = options.kv_bytes,
                                     .wire_bytes = options.wire_bytes,
+                                    .channel_bytes = options.channel_bytes,
                                     .rows_max = options.rows_max,
                                     .warm_up = true,
                                     .linear = {.prefill_rows = options.rows_max}});

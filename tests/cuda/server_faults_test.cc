@@ -209,13 +209,16 @@ TEST_CASE("servers of different channels refuse each other with both names", "[r
   for (ServerProcess* server : {&nccl, &tcp, &decode_nccl, &decode_tcp}) server->Stop();
 }
 
-TEST_CASE("NCCL without a GPU, and a GPU that is not there, end the start", "[refused]") {
+TEST_CASE("NCCL without a GPU, a GPU that is not there or too small end the start", "[refused]") {
   ServerProcess cpu("prefill", {kNccl, "--prefill.device=cpu", "--decode.device=emulated"});
   CHECK(cpu.AwaitEnd() == "exit code 1");
   CHECK(cpu.Logged("transfer.channel is nccl"));
   ServerProcess gone("decode", {kNccl, "--decode.gpu=7"});
   CHECK(gone.AwaitEnd() == "exit code 1");
   CHECK(gone.Logged("start_failed"));
+  ServerProcess full("prefill", {kNccl, "--transfer.nccl.max_pairs=1024"});
+  CHECK(full.AwaitEnd() == "exit code 1");
+  CHECK(full.Logged("for NCCL (transfer.nccl.max_pairs)"));
 }
 
 }  // namespace lynx

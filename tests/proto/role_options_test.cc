@@ -53,6 +53,12 @@ TEST_CASE("what NCCL is told follows from the configuration") {
   CHECK(MakeNcclOptions(config, 0).max_operation_bytes == 1 << 20);
   CHECK(WireBytes(ChannelKind::kNccl, 64) == 0);
   CHECK(WireBytes(ChannelKind::kTcp, 64) == size_t{64} << 20);
+  config.nccl.max_pairs = 3;
+  const NcclOptions three = MakeNcclOptions(config, 0);
+  CHECK(ChannelBytes(ChannelKind::kNccl, ChannelEnd::kSender, three) == 300'000'000);
+  CHECK(ChannelBytes(ChannelKind::kNccl, ChannelEnd::kReceiver, three) ==
+        300'000'000 + (size_t{1} << 20));
+  CHECK(ChannelBytes(ChannelKind::kTcp, ChannelEnd::kReceiver, three) == 0);
 }
 
 }  // namespace lynx
