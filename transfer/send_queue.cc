@@ -207,7 +207,9 @@ SendQueue::Survey SendQueue::LookAround(ReadinessFn readiness) {
 void SendQueue::CountWaits(Nanos now) {
   for (auto& [age, transfer] : by_age_) {
     if (!transfer->passed_over_since) continue;
-    transfer->waited += std::max(Nanos(0), now - *transfer->passed_over_since);
+    const Nanos waited = std::max(Nanos(0), now - *transfer->passed_over_since);
+    transfer->waited += waited;
+    residual_waited_ += waited;
     transfer->passed_over_since = now;
   }
 }

@@ -120,6 +120,8 @@ class SendQueue {
   };
   Queued queued() const { return queued_; }
   int64_t transfers() const { return static_cast<int64_t>(transfers_.size()); }
+  // How long Residuals were passed over for others' Anchors, of all transfers together.
+  Nanos residual_waited() const { return residual_waited_; }
 
  private:
   struct Block {
@@ -187,6 +189,7 @@ class SendQueue {
   absl::flat_hash_map<FrameId, InFlight> in_flight_;
   absl::flat_hash_map<TransferKey, int> removed_;  // frames that still use a removed one's memory
   Queued queued_;
+  Nanos residual_waited_{0};
   uint64_t next_age_ = 0;
   uint64_t next_frame_ = 0;
   uint64_t virtual_time_ = 0;  // fair start of the last chosen session

@@ -96,6 +96,7 @@ SenderStats Sender::stats() const {
   absl::MutexLock lock(&mu_);
   SenderStats stats = stats_;
   stats.bytes_queued = queue_.queued().bytes;
+  stats.residual_waited = queue_.residual_waited();
   stats.transfers = queue_.transfers();
   return stats;
 }
@@ -134,6 +135,7 @@ bool Sender::FrameMemoryWanted(FrameId id) {
 void Sender::SetLinkRate(SessionId session, uint64_t bytes_per_s) {
   absl::MutexLock lock(&mu_);
   queue_.SetLinkRate(session, bytes_per_s);
+  stats_.link_bytes_per_s = bytes_per_s;
 }
 
 void Sender::OnSession(const SessionEvent& event) {

@@ -30,6 +30,8 @@ struct SenderStats {
   std::array<uint64_t, kBlockClasses> bytes_queued{};  // offered, not sent
   uint64_t frames_sent = 0;
   uint64_t blocks_resent = 0;
+  Nanos residual_waited{0};       // of all Residuals that others' Anchors held up, together
+  uint64_t link_bytes_per_s = 0;  // as measured last, in whichever session
   int64_t transfers = 0;
   int64_t transfers_awaiting_release = 0;
 };
