@@ -35,6 +35,8 @@ class Planner {
     ASSIGN_OR_RETURN(const int64_t prefill, InnerPort("prefill.port", config.prefill.port));
     ASSIGN_OR_RETURN(const int64_t data, InnerPort("prefill.data_port", config.prefill.data_port));
     ASSIGN_OR_RETURN(const int64_t decode, InnerPort("decode.port", config.decode.port));
+    RETURN_IF_ERROR(SetMetricsPort("prefill.metrics_port", config.prefill.metrics_port));
+    RETURN_IF_ERROR(SetMetricsPort("decode.metrics_port", config.decode.metrics_port));
     const std::string& listen = config.gateway.listen_address;
     ASSIGN_OR_RETURN(plan_.port, Reserve("gateway.port", listen, config.gateway.port));
     plan_.host = ReachableHost(listen);
@@ -67,6 +69,13 @@ class Planner {
   absl::StatusOr<int64_t> InnerPort(const char* name, int64_t configured) {
     const bool wished = loaded_.origins.at(name) != "default";
     return Reserve(name, kLoopback, wished ? configured : 0);
+  }
+
+  absl::Status SetMetricsPort(const char* name, int64_t configured) {
+    if (configured < 0) return absl::OkStatus();  // off
+    ASSIGN_OR_RETURN(const int64_t port, InnerPort(name, configured));
+    Set(name, absl::StrCat(port));
+    return absl::OkStatus();
   }
 
   // NCCL refuses two processes on one GPU.

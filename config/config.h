@@ -78,6 +78,8 @@ struct PrefillConfig {
   std::string listen_address = "127.0.0.1";  // of the control plane and the data plane
   int64_t port = 8101;                       // control plane (gRPC); 0: any free one
   int64_t data_port = 8102;                  // KV streams; 0: any free one
+  int64_t metrics_port = 8103;               // GET /metrics over HTTP; 0: any free one, -1: off
+  bool vllm_metrics = true;                  // /metrics also under vLLM's names
 
   // The host that decode servers open data connections to. Empty: the one they called.
   std::string data_host;
@@ -102,7 +104,9 @@ struct PrefillConfig {
 // Owns requests: receives KV, drafts, verifies, generates.
 struct DecodeConfig {
   std::string listen_address = "127.0.0.1";
-  int64_t port = 8201;  // control plane (gRPC); 0: any free one
+  int64_t port = 8201;          // control plane (gRPC); 0: any free one
+  int64_t metrics_port = 8203;  // GET /metrics over HTTP; 0: any free one, -1: off
+  bool vllm_metrics = true;     // /metrics also under vLLM's names
 
   // Where tokens are computed; prefill servers of the same kind are needed beside it.
   std::string device = "cpu";

@@ -31,6 +31,23 @@ void CheckListen(const char* path, const std::string& address, std::vector<Field
   if (address.empty()) errors->push_back({path, "must be an address"});
 }
 
+// The ports of one role, which listen on one address; 0 is any free one.
+void CheckPorts(const Config& config, std::vector<FieldError>* errors) {
+  const PrefillConfig& prefill = config.prefill;
+  if (prefill.port != 0 && prefill.port == prefill.data_port) {
+    errors->push_back({"prefill.data_port", "must differ from prefill.port"});
+  }
+  if (prefill.metrics_port > 0 &&
+      (prefill.metrics_port == prefill.port || prefill.metrics_port == prefill.data_port)) {
+    errors->push_back(
+        {"prefill.metrics_port", "must differ from prefill.port and prefill.data_port"});
+  }
+  const DecodeConfig& decode = config.decode;
+  if (decode.metrics_port > 0 && decode.metrics_port == decode.port) {
+    errors->push_back({"decode.metrics_port", "must differ from decode.port"});
+  }
+}
+
 void CheckChannel(const Config& config, std::vector<FieldError>* errors) {
   const TransferConfig& transfer = config.transfer;
   // One role's file may leave the other's device at its default: each role checks its own, too.
@@ -61,9 +78,7 @@ std::vector<FieldError> CrossCheck(const Config& config) {
   for (const std::string& name : config.gateway.served_model_names) {
     if (name.empty()) errors.push_back({"gateway.served_model_names", "holds an empty name"});
   }
-  if (config.prefill.port != 0 && config.prefill.port == config.prefill.data_port) {
-    errors.push_back({"prefill.data_port", "must differ from prefill.port"});
-  }
+  CheckPorts(config, &errors);
   if (config.transfer.min_frame_kib > config.transfer.max_frame_kib) {
     errors.push_back({"transfer.min_frame_kib", "must not exceed transfer.max_frame_kib"});
   }

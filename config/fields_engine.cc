@@ -19,6 +19,9 @@ constexpr char kContextHelp[] =
 constexpr char kStallHelp[] =
     "A step of the engine that takes longer makes gRPC health NOT_SERVING until it ends: above the "
     "longest pass over a whole batch.";
+constexpr char kMetricsHelp[] =
+    "GET /metrics over HTTP, for Prometheus, at listen_address. 0: any free one; -1: none.";
+constexpr char kVllmHelp[] = "/metrics also under vLLM's names, where one means the same.";
 constexpr char kDrainHelp[] = "After SIGTERM, for requests to end. What still runs then is cut.";
 
 }  // namespace
@@ -29,6 +32,8 @@ void AddPrefillFields(PrefillConfig& c, FieldList& list) {
             "only.");
   list.Int("prefill.port", &c.port, 0, kMaxPort, "Control plane (gRPC). 0: any free one.");
   list.Int("prefill.data_port", &c.data_port, 0, kMaxPort, "KV streams. 0: any free one.");
+  list.Int("prefill.metrics_port", &c.metrics_port, -1, kMaxPort, kMetricsHelp);
+  list.Bool("prefill.vllm_metrics", &c.vllm_metrics, kVllmHelp);
   list.Text("prefill.data_host", &c.data_host,
             "The host that decode servers open data connections to. Empty: the one they called.");
   list.Choice("prefill.device", &c.device, {"cpu", "cuda", "emulated"}, kDeviceHelp);
@@ -49,6 +54,8 @@ void AddDecodeFields(DecodeConfig& c, FieldList& list) {
   list.Text("decode.listen_address", &c.listen_address,
             "Of the control plane, plain TCP: on a trusted network only.");
   list.Int("decode.port", &c.port, 0, kMaxPort, "Control plane (gRPC). 0: any free one.");
+  list.Int("decode.metrics_port", &c.metrics_port, -1, kMaxPort, kMetricsHelp);
+  list.Bool("decode.vllm_metrics", &c.vllm_metrics, kVllmHelp);
   list.Choice("decode.device", &c.device, {"cpu", "cuda", "emulated"}, kDeviceHelp);
   list.Int("decode.gpu", &c.gpu, 0, kMaxGpu, kGpuHelp);
   list.Int("decode.threads", &c.threads, 0, kMaxThreads, kThreadsHelp);

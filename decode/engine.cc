@@ -90,16 +90,26 @@ absl::Status Engine::Validate(const v1::GenerateRequest& request) const {
 }
 
 absl::StatusOr<RequestId> Engine::Submit(v1::GenerateRequest request, Nanos deadline) {
-  if (draining_) return absl::UnavailableError("this decode server is draining");
-  RETURN_IF_ERROR(Validate(request));
-  ASSIGN_OR_RETURN(SamplingParams sampling, FromProto(request.sampling(), config_.vocab));
+  if (draining_) {
+    measures_.refused_draining.Add();
+    return absl::UnavailableError("this decode server is draining");
+  }
+  absl::Status valid = Validate(request);
+  absl::StatusOr<SamplingParams> sampling = FromProto(request.sampling(), config_.vocab);
+  if (valid.ok()) valid = sampling.status();
+  if (!valid.ok()) {
+    measures_.refused_invalid.Add();
+    return valid;
+  }
   if (unfinished_.fetch_add(1) >= static_cast<int64_t>(options_.queue_limit)) {
     unfinished_.fetch_sub(1);
+    measures_.refused_full.Add();
     return absl::ResourceExhaustedError("this decode server's queue is full");
   }
+  measures_.admitted.Add();
   SequenceLimits limits = LimitsOf(request, config_, options_.max_draft_tokens);
   auto submitted =
-      std::make_unique<Request>(std::move(request), std::move(sampling), std::move(limits));
+      std::make_unique<Request>(std::move(request), *std::move(sampling), std::move(limits));
   const RequestId id{next_request_.fetch_add(1)};
   submitted->id = id;
   submitted->submitted = clock_.Now();
@@ -233,7 +243,28 @@ void Engine::Remove(Request& request, const absl::Status& status) {
   ReleaseKv(request);
   removable_.push_back(request.id);
   unfinished_.fetch_sub(1);
+  CountEnd(request, status);
   sink_.OnFinished(request.id, status);
+}
+
+void Engine::CountEnd(const Request& request, const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      (request.sequence.finish_reason() == FinishReason::kStop ? measures_.finished_stop
+                                                               : measures_.finished_length)
+          .Add();
+      return measures_.decode_s.Observe(clock_.Now() - request.first_token_at);
+    case absl::StatusCode::kCancelled:
+      return measures_.cancelled.Add();
+    case absl::StatusCode::kDeadlineExceeded:
+      return measures_.failed_deadline.Add();
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kFailedPrecondition:
+      return measures_.failed_prefill.Add();
+    default:
+      return measures_.failed_internal.Add();
+  }
 }
 
 double Engine::MsSince(const Request& request) const {
@@ -253,17 +284,14 @@ void Engine::PublishStats() {
   EngineStats stats = totals_;
   for (const auto& [id, request] : requests_) {
     (request->kv != nullptr ? stats.running : stats.waiting) += 1;
+    const auto state = static_cast<size_t>(request->sequence.state());
+    if (state < stats.by_state.size()) ++stats.by_state[state];
   }
+  for (const auto& [key, kv] : quarantine_) stats.quarantined_pages += kv->pages();
   stats.kv_used_bytes = kv_pool_.used_bytes();
   stats.kv_budget_bytes = kv_pool_.budget_bytes();
   stats.quarantined_transfers = static_cast<int64_t>(quarantine_.size());
-  absl::MutexLock lock(&stats_mu_);
-  stats_ = stats;
-}
-
-EngineStats Engine::stats() const {
-  absl::MutexLock lock(&stats_mu_);
-  return stats_;
+  stats_.Set(stats);
 }
 
 }  // namespace lynx::decode

@@ -6,6 +6,7 @@
 // included, on the engine thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -14,11 +15,13 @@
 #include <variant>
 #include <vector>
 
+#include "decode/measures.h"
 #include "decode/request.h"
 #include "decode/run_allowance.h"
 #include "model/backend.h"
 #include "model/model_config.h"
 #include "runtime/clock.h"
+#include "runtime/published.h"
 #include "runtime/status.h"
 #include "transfer/lost_sessions.h"
 #include "transfer/receiver.h"
@@ -70,6 +73,8 @@ struct EngineOptions {
 struct EngineStats {
   int64_t running = 0;  // hold KV memory
   int64_t waiting = 0;
+  std::array<int64_t, 4> by_state{};  // kWaiting, kDrafting, kVerifying, kDecoding
+  int64_t quarantined_pages = 0;
   size_t kv_used_bytes = 0;
   size_t kv_budget_bytes = 0;
   int64_t quarantined_transfers = 0;
@@ -110,7 +115,9 @@ class Engine {
   // When Step has something to do without a wake; Nanos::max() if nothing is timed.
   Nanos NextDeadline() const;
 
-  EngineStats stats() const;  // any thread; a snapshot of the last step
+  // Any thread: a snapshot of the last step.
+  EngineStats stats() const { return stats_.Get(); }
+  const EngineMeasures& measures() const { return measures_; }  // any thread
 
  private:
   struct Submitted {
@@ -144,6 +151,7 @@ class Engine {
   };
 
   absl::Status Validate(const v1::GenerateRequest& request) const;
+  void CountEnd(const Request& request, const absl::Status& status);
   void Post(Mail mail);
   bool ReadMail();
   void OnEnded(const Ended& ended);
@@ -166,6 +174,7 @@ class Engine {
   bool HandleReceiverEvents(std::span<const ReceiverEvent> events);
   bool CheckTimers();
   bool RestoreTails();
+  void TimeArrivals(Request& request);
   void AskForMissing(Request& request);
   void KvComplete(Request& request);
 
@@ -174,10 +183,12 @@ class Engine {
   bool Advance(Request& request);
   // False: it does not fit into this pass.
   bool AddGroup(Request& request, std::vector<RowGroup>* groups, int64_t* rows);
+  void CountPass(std::span<const RowGroup> groups, int64_t rows, Nanos began);
   void SampleRows(std::vector<RowGroup>& groups);
   void FinishGroup(RowGroup& group);
   void FinishDraft(RowGroup& group);
   void FinishVerification(RowGroup& group);
+  void SecondToken(Request& request, bool committed);
   void EmitCommitted(Request& request, int64_t first_index, std::vector<v1::TokenInfo> infos);
 
   void Emit(Request& request, v1::GenerateEvent event);
@@ -222,9 +233,9 @@ class Engine {
   // Memory of ended requests that a frame is landing in.
   std::map<TransferKey, std::unique_ptr<KvSequence>> quarantine_;
 
+  EngineMeasures measures_;
   EngineStats totals_;
-  mutable absl::Mutex stats_mu_;
-  EngineStats stats_ ABSL_GUARDED_BY(stats_mu_);
+  Published<EngineStats> stats_;
 };
 
 }  // namespace lynx::decode

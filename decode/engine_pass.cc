@@ -36,6 +36,7 @@ bool Engine::Advance(Request& request) {
         v1::DecodeToPrefill promote;
         promote.set_promote(true);
         peers_.Send(request.attempt, std::move(promote));
+        measures_.promotions.Add();
         request.promote_sent = true;
       }
       return false;
@@ -90,11 +91,25 @@ bool Engine::RunPass() {
                     .kv = group.request->kv.get(),
                     .view = group.state == State::kDrafting ? KvView::kDraft : KvView::kTarget});
   }
+  const Nanos began = clock_.Now();
   transformer_->Forward(PassKind::kDecode, pass);
   SampleRows(groups);
+  CountPass(groups, rows, began);
   for (RowGroup& group : groups) FinishGroup(group);
   ++totals_.steps;
   return true;
+}
+
+void Engine::CountPass(std::span<const RowGroup> groups, int64_t rows, Nanos began) {
+  measures_.pass_s.Observe(clock_.Now() - began);
+  measures_.pass_rows.Observe(static_cast<double>(rows));
+  for (const RowGroup& group : groups) {
+    if (group.state == State::kVerifying) measures_.verifications.Add();
+    (group.state == State::kDrafting    ? measures_.rows_drafting
+     : group.state == State::kVerifying ? measures_.rows_verifying
+                                        : measures_.rows_decoding)
+        .Add(group.tokens.size());
+  }
 }
 
 // Samples the token behind each row. In a verification, rows behind the first that disagrees are
@@ -145,9 +160,7 @@ void Engine::FinishDraft(RowGroup& group) {
   request.sequence.Propose(draft.id, static_cast<float>(draft.margin));
   request.stats.set_drafted(request.stats.drafted() + 1);
   ++totals_.drafted;
-  if (request.stats.second_token_provisional_ms() == 0) {
-    request.stats.set_second_token_provisional_ms(MsSince(request));
-  }
+  SecondToken(request, /*committed=*/false);
   if (request.proto.emission() != v1::EMISSION_SPECULATIVE) return;
   v1::GenerateEvent event;
   event.mutable_tokens()->set_first_index(group.first_index + 1);
@@ -177,15 +190,24 @@ void Engine::FinishVerification(RowGroup& group) {
   EmitCommitted(request, first, InfosOf(std::span(group.sampled).first(outcome.committed)));
 }
 
+// It is known by now: each time counts once, and one that was never drafted is both.
+void Engine::SecondToken(Request& request, bool committed) {
+  v1::GenerateStats& stats = request.stats;
+  const double ms = MsSince(request);
+  if (stats.second_token_provisional_ms() == 0) {
+    stats.set_second_token_provisional_ms(ms);
+    measures_.second_provisional_s.Observe(ms / 1000);
+  }
+  if (committed && stats.second_token_committed_ms() == 0) {
+    stats.set_second_token_committed_ms(ms);
+    measures_.second_committed_s.Observe(ms / 1000);
+  }
+}
+
 void Engine::EmitCommitted(Request& request, int64_t first_index,
                            std::vector<v1::TokenInfo> infos) {
   totals_.generated_tokens += infos.size();
-  if (first_index + std::ssize(infos) > 1 && request.stats.second_token_committed_ms() == 0) {
-    request.stats.set_second_token_committed_ms(MsSince(request));
-    if (request.stats.second_token_provisional_ms() == 0) {
-      request.stats.set_second_token_provisional_ms(MsSince(request));
-    }
-  }
+  if (first_index + std::ssize(infos) > 1) SecondToken(request, /*committed=*/true);
   v1::GenerateEvent event;
   event.mutable_tokens()->set_first_index(first_index);
   for (v1::TokenInfo& info : infos) *event.mutable_tokens()->add_tokens() = std::move(info);

@@ -29,11 +29,15 @@ bool WorthAnotherServer(const absl::Status& status) {
 }  // namespace
 
 void Engine::StartAttempt(Request& request) {
+  measures_.attempts.Add();
+  if (request.next_address > 0) measures_.failovers.Add();
   const std::string& address = request.proto.prefill_addresses(request.next_address++);
   request.attempt = AttemptId{next_attempt_++};
   request.attempt_open = true;
   request.session.reset();
   request.granted = request.all_sent = request.promote_sent = false;
+  request.ready_timed = request.anchor_timed = request.target_timed = false;
+  request.attempt_began = clock_.Now();
   request.next_prompt_logprob = 1;
   request.key = {RandomTransferId(), request.key.epoch + 1};
   attempts_[request.attempt] = &request;
@@ -108,7 +112,13 @@ void Engine::OnPromptLogprobs(Request& request, const v1::PromptLogprobs& logpro
 void Engine::OnReady(Request& request) {
   v1::DecodeToPrefill reply;
   if (request.granted) return;
+  const Nanos now = clock_.Now();
+  if (!std::exchange(request.ready_timed, true)) {
+    measures_.ready_wait_s.Observe(now - request.attempt_began);
+  }
   if (request.first_token_only()) {
+    measures_.queue_s.Observe(now - request.submitted);
+    request.granted_at = now;
     reply.mutable_grant();
     return peers_.Send(request.attempt, std::move(reply));
   }
@@ -128,6 +138,7 @@ void Engine::OnReady(Request& request) {
       auto allowance = allowances_.find(request.attempt);
       if (allowance != allowances_.end()) allowance->second.AllowReady();
     }
+    measures_.not_yet.Add();
     reply.mutable_not_yet();
     return peers_.Send(request.attempt, std::move(reply));
   }
@@ -135,6 +146,8 @@ void Engine::OnReady(Request& request) {
   absl::Status status = receiver_.Grant(request.key, *request.session, request.incoming->Grants());
   if (!status.ok()) return AttemptFailed(request, status);
   request.granted = true;
+  measures_.queue_s.Observe(now - request.submitted);
+  request.granted_at = now;
   transfers_[request.key] = &request;
   reply.mutable_grant();
   peers_.Send(request.attempt, std::move(reply));
@@ -148,6 +161,9 @@ void Engine::OnFirstToken(Request& request, const v1::FirstToken& first) {
   request.sequence.CommitFirst(id);
   request.history.Push(id);
   request.stats.set_first_token_ms(MsSince(request));
+  request.first_token_at = clock_.Now();
+  measures_.first_token_s.Observe(request.first_token_at - request.submitted);
+  measures_.prefill_s.Observe(request.first_token_at - request.granted_at);
   EmitCommitted(request, 0, {first.token()});
   if (request.sequence.state() == State::kDone) Complete(request);
 }
@@ -169,6 +185,7 @@ void Engine::GrantRawPages(Request& request) {
   if (status.ok()) status = receiver_.AddGrant(request.key, std::move(plan->grants));
   if (!status.ok()) return Distrust(request, status);
   request.raw_waiting.clear();
+  TimeArrivals(request);
   for (; request.raw_messages > 0; --request.raw_messages) {
     v1::DecodeToPrefill reply;
     reply.mutable_raw_grant();
@@ -183,6 +200,11 @@ bool Engine::RawPagesWait() const {
 }
 
 void Engine::AttemptFailed(Request& request, const absl::Status& status) {
+  (absl::IsUnavailable(status)          ? measures_.attempts_unavailable
+   : absl::IsResourceExhausted(status)  ? measures_.attempts_full
+   : absl::IsFailedPrecondition(status) ? measures_.attempts_mismatched
+                                        : measures_.attempts_other)
+      .Add();
   CloseAttempt(request);
   ReleaseKv(request);
   const bool untouched = request.sequence.state() == State::kWaiting;
@@ -240,11 +262,24 @@ bool Engine::TakeCompletions() {
     absl::Status status = request.incoming->OnCompletion(completion);
     if (!status.ok()) {
       Distrust(request, status);
-    } else if (request.incoming->target_complete()) {
-      KvComplete(request);
+      continue;
     }
+    TimeArrivals(request);
+    if (request.incoming->target_complete()) KvComplete(request);
   }
   return !completions.empty();
+}
+
+void Engine::TimeArrivals(Request& request) {
+  const Nanos since_grant = clock_.Now() - request.granted_at;
+  if (!request.anchor_timed && request.incoming->anchor_complete()) {
+    request.anchor_timed = true;
+    measures_.anchor_s.Observe(since_grant);
+  }
+  if (!request.target_timed && request.incoming->target_complete()) {
+    request.target_timed = true;
+    measures_.target_s.Observe(since_grant);
+  }
 }
 
 // Every block is in and restored: the prefill may free its side, and the transfer is over on ours.
@@ -292,6 +327,8 @@ void Engine::AskForMissing(Request& request) {
   absl::StatusOr<std::vector<BlockId>> missing = receiver_.Missing(request.key, kMissingBlocksMax);
   request.last_arrival = clock_.Now();
   if (!missing.ok() || missing->empty()) return;
+  measures_.gap_questions.Add();
+  measures_.missing_blocks.Add(missing->size());
   v1::DecodeToPrefill message;
   for (const BlockId& id : *missing) {
     v1::BlockId* block = message.mutable_missing()->add_blocks();
@@ -331,6 +368,7 @@ bool Engine::RestoreTails() {
       continue;
     }
     left -= *done;
+    if (*done > 0) TimeArrivals(*request);
     if (*done > 0 && request->incoming->target_complete()) KvComplete(*request);
   }
   return left < options_.restore_pages_per_step;

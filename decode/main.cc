@@ -10,6 +10,7 @@ absl::StatusOr<RunningRole> StartRole(const Config& config, WorkProgress& progre
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::Start(options));
   std::string address =
       absl::StrCat("address=", JoinHostPort(config.decode.listen_address, server->port()),
+                   MetricsAddress(config.decode.listen_address, server->metrics_port()),
                    " channel=", ToAbsl(ChannelName(options.channel)));
   return RunningRole{std::move(server), std::move(address),
                      std::chrono::seconds(config.decode.drain_timeout_s)};

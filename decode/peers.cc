@@ -275,6 +275,7 @@ void Peers::Joined(std::shared_ptr<Peer> peer, const absl::StatusOr<Session>& se
       status = absl::UnavailableError("the data connection was lost while joining");
     }
     if (status.ok()) peer->session = *session;
+    (status.ok() ? joins_ : failed_joins_).Add();
   }
   for (const std::shared_ptr<Attempt>& attempt : waiting) {
     if (status.ok()) {

@@ -17,6 +17,7 @@
 #include "decode/name_resolver.h"
 #include "decode/prefill_client.h"
 #include "proto/call_count.h"
+#include "runtime/measures.h"
 #include "transfer/data_plane.h"
 #include "transfer/lost_sessions.h"
 
@@ -41,6 +42,10 @@ class Peers final : public PrefillPeers {
   void Bind(Engine* engine) { engine_ = engine; }
   // Cancels everything and waits until nothing is told any more. After the engine has stopped.
   void Close();
+
+  // Joins of prefill servers that went well and that did not. Any thread.
+  const EventCount& joins() const { return joins_; }
+  const EventCount& failed_joins() const { return failed_joins_; }
 
   void Start(AttemptId attempt, const std::string& address, v1::RunRequest request,
              Nanos deadline) override;
@@ -87,6 +92,7 @@ class Peers final : public PrefillPeers {
   // Joins and runs that will still call back. A call lets go of its peer before it is no longer
   // counted: a peer's client must not go in its own callback.
   CallCount calls_;
+  EventCount joins_, failed_joins_;
 
   absl::Mutex mu_;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;

@@ -35,6 +35,7 @@ struct Request {
   const SamplingParams sampling;
   const std::vector<int32_t> ending_ids;
   Nanos submitted{0};
+  Nanos first_token_at{0};
   Nanos deadline{0};
 
   Sequence sequence;
@@ -48,6 +49,9 @@ struct Request {
   TransferKey key;
   std::optional<SessionId> session;
   bool granted = false;
+  Nanos attempt_began{0};
+  Nanos granted_at{0};
+  bool ready_timed = false, anchor_timed = false, target_timed = false;  // for the measures
   bool all_sent = false;  // the prefill has offered every block
   bool promote_sent = false;
   Nanos last_arrival{0};             // of a block, or of our last question for missing ones

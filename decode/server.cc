@@ -1,9 +1,12 @@
 #include "decode/server.h"
 
 #include "decode/grpc_prefill_client.h"
+#include "decode/metrics.h"
 #include "decode/peers.h"
 #include "decode/service.h"
 #include "model/kv_format.h"
+#include "proto/engine_metrics.h"
+#include "proto/engine_service.h"
 #include "transfer/open_data_plane.h"
 
 namespace lynx::decode {
@@ -29,6 +32,7 @@ class ServerImpl final : public Server {
   absl::Status Start();
 
   int port() const override { return core_.port(); }
+  int metrics_port() const override { return metrics_ != nullptr ? metrics_->port() : -1; }
   const v1::Identity& identity() const override { return served_.info.identity(); }
   void Drain() override { core_.Drain(); }
   int64_t open_calls() const override { return core_.open_calls(); }
@@ -39,6 +43,7 @@ class ServerImpl final : public Server {
  private:
   absl::Status StartPeers();
   void StartEngine();
+  std::string MetricsText(int64_t page_bytes) const;
 
   const ServerOptions options_;
   ServedModel served_;
@@ -47,6 +52,7 @@ class ServerImpl final : public Server {
   EngineServer<Engine, Service> core_;
   std::unique_ptr<DataClient> data_;  // ends before the engine, whose memory it writes into
   std::unique_ptr<Peers> peers_;
+  std::unique_ptr<MetricsServer> metrics_;  // asks all of the above
 };
 
 absl::Status ServerImpl::StartPeers() {
@@ -76,12 +82,30 @@ absl::Status ServerImpl::Start() {
   ASSIGN_OR_RETURN(service.page_bytes, PageBytes(served_.model.config, options_.engine));
   RETURN_IF_ERROR(StartPeers());
   StartEngine();
+  ASSIGN_OR_RETURN(metrics_, StartMetricsServer(options_, [this, bytes = service.page_bytes] {
+                     return MetricsText(bytes);
+                   }));
   return core_.Serve(MakeGrpcHostOptions(options_.listen_host, options_.port,
                                          served_.info.max_context(), options_.engine.queue_limit),
                      std::make_unique<Service>(service, core_.engine(), outboxes_, core_.clock()));
 }
 
+std::string ServerImpl::MetricsText(int64_t page_bytes) const {
+  MetricsSnapshot now{.info = served_.info,
+                      .engine = core_.engine().stats(),
+                      .measures = core_.engine().measures(),
+                      .receiver = receiver_.stats(),
+                      .data = data_->stats(),
+                      .joins = peers_->joins().value(),
+                      .failed_joins = peers_->failed_joins().value()};
+  FillLoad(now.engine, page_bytes, &now.info);
+  MetricFamilies families = MakeMetricFamilies(now);
+  if (options_.vllm_metrics) families.AddVllmNames(now.info.model_name());
+  return families.Text();
+}
+
 ServerImpl::~ServerImpl() {
+  metrics_ = nullptr;
   core_.Stop();
   if (peers_ != nullptr) peers_->Close();
   if (data_ != nullptr && !data_->Close()) ExitStuck();

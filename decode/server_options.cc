@@ -40,6 +40,8 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
                   .max_sessions = static_cast<size_t>(config.transfer.max_sessions)};
   options.listen_host = decode.listen_address;
   options.port = decode.port;
+  options.metrics_port = decode.metrics_port;
+  options.vllm_metrics = decode.vllm_metrics;
   options.stall_timeout = std::chrono::seconds(decode.stall_timeout_s);
   return options;
 }

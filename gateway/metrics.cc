@@ -1,52 +1,10 @@
 #include "gateway/metrics.h"
 
-#include <prometheus/text_serializer.h>
-
-#include <string_view>
-#include <vector>
-
 #include "absl/strings/str_cat.h"
+#include "proto/metric_families.h"
 
 namespace lynx {
 namespace {
-
-const prometheus::Histogram::BucketBoundaries kFirstTokenEdges = {
-    .001, .005, .01, .02, .04, .06, .08, .1, .25, .5,  .75,
-    1,    2.5,  5,   7.5, 10,  20,  40,  80, 160, 640, 2560};
-const prometheus::Histogram::BucketBoundaries kTokenEdges = {
-    .0005, .001, .0025, .005, .01, .015, .02, .025, .03, .04, .05, .075,
-    .1,    .15,  .2,    .3,   .4,  .5,   .75, 1,    2.5, 5,   10,  80};
-const prometheus::Histogram::BucketBoundaries kRequestEdges = {
-    .3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
-
-// lynx_X is also vllm:X.
-constexpr std::string_view kVllmNames[] = {"num_requests_waiting",
-                                           "num_requests_running",
-                                           "kv_cache_usage_perc",
-                                           "prompt_tokens_total",
-                                           "generation_tokens_total",
-                                           "request_success_total",
-                                           "time_to_first_token_seconds",
-                                           "inter_token_latency_seconds",
-                                           "request_time_per_output_token_seconds",
-                                           "e2e_request_latency_seconds"};
-
-void AddVllmNames(const std::string& model, std::vector<prometheus::MetricFamily>* families) {
-  std::vector<prometheus::MetricFamily> copies;
-  for (const prometheus::MetricFamily& family : *families) {
-    for (std::string_view name : kVllmNames) {
-      const absl::string_view suffix(name.data(), name.size());
-      if (family.name != absl::StrCat("lynx_", suffix)) continue;
-      prometheus::MetricFamily copy = family;
-      copy.name = absl::StrCat("vllm:", suffix);
-      for (prometheus::ClientMetric& metric : copy.metric) {
-        metric.label.push_back({"model_name", model});
-      }
-      copies.push_back(std::move(copy));
-    }
-  }
-  for (prometheus::MetricFamily& copy : copies) families->push_back(std::move(copy));
-}
 
 double UsedPart(int64_t total, int64_t free) {
   return total > 0 ? static_cast<double>(total - free) / static_cast<double>(total) : 0;
@@ -65,12 +23,13 @@ GatewayMetrics::GatewayMetrics(bool vllm_names)
                    .Help("Choices that ended well")
                    .Register(registry_)),
       first_token_(Spread("lynx_time_to_first_token_seconds", "Arrival to first committed token",
-                          kFirstTokenEdges)),
+                          kFirstTokenEdges_s)),
       inter_token_(Spread("lynx_inter_token_latency_seconds",
-                          "Between a choice's token events, divided by their tokens", kTokenEdges)),
+                          "Between a choice's token events, divided by their tokens",
+                          kTokenEdges_s)),
       per_token_(Spread("lynx_request_time_per_output_token_seconds",
-                        "Arrival to end, divided by tokens", kTokenEdges)),
-      e2e_(Spread("lynx_e2e_request_latency_seconds", "Arrival to end", kRequestEdges)),
+                        "Arrival to end, divided by tokens", kTokenEdges_s)),
+      e2e_(Spread("lynx_e2e_request_latency_seconds", "Arrival to end", kRequestEdges_s)),
       prompt_tokens_(Count("lynx_prompt_tokens_total", "Prompt tokens of finished requests")),
       generation_tokens_(Count("lynx_generation_tokens_total", "Tokens given to clients")),
       clients_gone_(Count("lynx_clients_gone_total", "Requests whose client closed early")),
@@ -98,9 +57,10 @@ prometheus::Gauge& GatewayMetrics::Level(const char* name, const char* help) {
   return prometheus::BuildGauge().Name(name).Help(help).Register(registry_).Add({});
 }
 
-prometheus::Histogram& GatewayMetrics::Spread(
-    const char* name, const char* help, const prometheus::Histogram::BucketBoundaries& edges) {
-  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry_).Add({}, edges);
+prometheus::Histogram& GatewayMetrics::Spread(const char* name, const char* help,
+                                              BucketEdges edges) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry_).Add(
+      {}, ToVector(edges));
 }
 
 void GatewayMetrics::Http(const std::string& route, int status) {
@@ -137,9 +97,10 @@ std::string GatewayMetrics::Text(const PoolState& pool, int64_t requests_in_flig
   prefill_kv_usage_.Set(UsedPart(pool.prefill_pages_total, pool.prefill_pages_free));
   decode_ready_.Set(static_cast<double>(pool.decode_ready));
   prefill_ready_.Set(static_cast<double>(pool.prefill_ready));
-  std::vector<prometheus::MetricFamily> families = registry_.Collect();
-  if (vllm_names_) AddVllmNames(pool.model_name, &families);
-  return prometheus::TextSerializer().Serialize(families);
+  MetricFamilies families(registry_.Collect());
+  families.Process({{"role", "gateway"}, {"model_name", pool.model_name}});
+  if (vllm_names_) families.AddVllmNames(pool.model_name);
+  return families.Text();
 }
 
 }  // namespace lynx

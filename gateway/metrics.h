@@ -10,6 +10,7 @@
 
 #include "gateway/choice_stream.h"
 #include "gateway/server_pool.h"
+#include "runtime/measures.h"
 
 namespace lynx {
 
@@ -33,8 +34,7 @@ class GatewayMetrics {
  private:
   prometheus::Counter& Count(const char* name, const char* help);
   prometheus::Gauge& Level(const char* name, const char* help);
-  prometheus::Histogram& Spread(const char* name, const char* help,
-                                const prometheus::Histogram::BucketBoundaries& edges);
+  prometheus::Histogram& Spread(const char* name, const char* help, BucketEdges edges);
 
   const bool vllm_names_;
   prometheus::Registry registry_;

@@ -57,7 +57,35 @@ absl::Status Engine::Validate(const v1::RunRequest& request) const {
 }
 
 absl::StatusOr<RunId> Engine::Submit(v1::RunRequest request, SessionId session, Nanos deadline) {
-  if (draining_) return absl::UnavailableError("this prefill server is draining");
+  if (draining_) {
+    measures_.refused_draining.Add();
+    return absl::UnavailableError("this prefill server is draining");
+  }
+  absl::StatusOr<std::unique_ptr<Run>> made = MakeRun(std::move(request), session, deadline);
+  if (!made.ok()) {
+    measures_.refused_invalid.Add();
+    return made.status();
+  }
+  std::unique_ptr<Run> run = *std::move(made);
+  if (unfinished_.fetch_add(1) >= static_cast<int64_t>(options_.queue_limit)) {
+    unfinished_.fetch_sub(1);
+    measures_.refused_full.Add();
+    return absl::ResourceExhaustedError("this prefill server's queue is full");
+  }
+  measures_.admitted.Add();
+  const RunId id{next_run_.fetch_add(1)};
+  run->id = id;
+  {
+    absl::MutexLock lock(&mail_mu_);
+    mail_.submitted.push_back(std::move(run));
+    mail_.letters.try_emplace(id);
+  }
+  wake_();
+  return id;
+}
+
+absl::StatusOr<std::unique_ptr<Run>> Engine::MakeRun(v1::RunRequest request, SessionId session,
+                                                     Nanos deadline) const {
   RETURN_IF_ERROR(Validate(request));
   auto run = std::make_unique<Run>();
   run->key = {*TransferIdFromBytes(request.transfer_id()), request.epoch()};
@@ -66,6 +94,7 @@ absl::StatusOr<RunId> Engine::Submit(v1::RunRequest request, SessionId session, 
   run->request = std::move(request);
   run->session = session;
   run->deadline = deadline;
+  run->submitted = clock_.Now();
   if (RunBytes(*run) > options_.kv_budget_bytes) {
     return absl::InvalidArgumentError(absl::StrCat("the prompt needs ", RunBytes(*run),
                                                    " bytes of KV, this server has ",
@@ -77,19 +106,7 @@ absl::StatusOr<RunId> Engine::Submit(v1::RunRequest request, SessionId session, 
                                                    "server has ",
                                                    options_.staging_bytes));
   }
-  if (unfinished_.fetch_add(1) >= static_cast<int64_t>(options_.queue_limit)) {
-    unfinished_.fetch_sub(1);
-    return absl::ResourceExhaustedError("this prefill server's queue is full");
-  }
-  const RunId id{next_run_.fetch_add(1)};
-  run->id = id;
-  {
-    absl::MutexLock lock(&mail_mu_);
-    mail_.submitted.push_back(std::move(run));
-    mail_.letters.try_emplace(id);
-  }
-  wake_();
-  return id;
+  return run;
 }
 
 absl::Status Engine::Post(RunId run, v1::DecodeToPrefill message) {
@@ -182,6 +199,7 @@ void Engine::Finish(RunId id, const absl::Status& status) {
     mail_.letters.erase(id);
   }
   unfinished_.fetch_sub(1);
+  CountEnd(*run, status);
   // Nothing that is queued may reach its memory once it is somebody else's.
   if (run->kv != nullptr) backend_->kv_ops().WaitFor(backend_->kv_ops().Now());
   bool released = true;
@@ -196,6 +214,22 @@ void Engine::Finish(RunId id, const absl::Status& status) {
     awaiting_release_.emplace(key, std::move(run));
   }
   sink_.OnFinished(id, status);
+}
+
+void Engine::CountEnd(const Run& run, const absl::Status& status) {
+  if (run.phase == Phase::kSent) measures_.kept_s.Observe(clock_.Now() - run.first_token_at);
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return measures_.finished.Add();
+    case absl::StatusCode::kCancelled:
+      return measures_.cancelled.Add();
+    case absl::StatusCode::kDeadlineExceeded:
+      return measures_.failed_deadline.Add();
+    case absl::StatusCode::kUnavailable:
+      return measures_.failed_unavailable.Add();
+    default:
+      return measures_.failed_internal.Add();
+  }
 }
 
 Nanos Engine::NextDeadline() const {
@@ -215,19 +249,14 @@ void Engine::PublishStats() {
   for (const auto& [id, run] : runs_) {
     const bool waits = run->phase == Phase::kQueued || run->phase == Phase::kAsked;
     (waits ? stats.waiting : stats.running) += 1;
+    ++stats.by_phase[static_cast<size_t>(run->phase)];
     stats.prompt_tokens_outstanding += run->prompt_tokens() - run->position;
   }
   stats.kv_used_bytes = page_pool_.used_bytes();
   stats.kv_budget_bytes = page_pool_.budget_bytes();
   stats.prompt_tokens = prompt_tokens_;
   stats.steps = steps_;
-  absl::MutexLock lock(&stats_mu_);
-  stats_ = stats;
-}
-
-EngineStats Engine::stats() const {
-  absl::MutexLock lock(&stats_mu_);
-  return stats_;
+  stats_.Set(stats);
 }
 
 }  // namespace lynx::prefill

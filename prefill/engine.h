@@ -10,6 +10,7 @@
 // engine thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -21,10 +22,12 @@
 
 #include "model/backend.h"
 #include "model/model_config.h"
+#include "prefill/measures.h"
 #include "prefill/run.h"
 #include "prefill/run_mail.h"
 #include "proto/lynx.pb.h"
 #include "runtime/clock.h"
+#include "runtime/published.h"
 #include "runtime/status.h"
 #include "transfer/lost_sessions.h"
 #include "transfer/sender.h"
@@ -54,6 +57,7 @@ struct EngineOptions {
 
 struct EngineStats {
   int64_t running = 0;
+  std::array<int64_t, 4> by_phase{};  // as Phase
   int64_t waiting = 0;
   int64_t prompt_tokens_outstanding = 0;
   size_t kv_used_bytes = 0;
@@ -87,7 +91,9 @@ class Engine {
   // When Step has something to do without a wake; Nanos::max() if nothing is timed.
   Nanos NextDeadline() const;
 
-  EngineStats stats() const;  // any thread; a snapshot of the last step
+  // Any thread: a snapshot of the last step.
+  EngineStats stats() const { return stats_.Get(); }
+  const EngineMeasures& measures() const { return measures_; }  // any thread
 
  private:
   // What other threads want of the engine thread.
@@ -98,6 +104,8 @@ class Engine {
   };
 
   absl::Status Validate(const v1::RunRequest& request) const;
+  absl::StatusOr<std::unique_ptr<Run>> MakeRun(v1::RunRequest request, SessionId session,
+                                               Nanos deadline) const;
 
   // engine_mail.cc: what decode servers say, and are told.
   bool ReadMail();
@@ -111,6 +119,7 @@ class Engine {
   bool HandleSenderEvents();
   bool ExpireRuns();
   bool AskForGrants();
+  void CountEnd(const Run& run, const absl::Status& status);
   void Finish(RunId id, const absl::Status& status);
   void PublishStats();
 
@@ -148,6 +157,7 @@ class Engine {
   std::vector<Run*> pass_runs_;                        // of the current pass
   std::vector<std::vector<LayerBlocks>> pass_blocks_;  // [layers, runs of the pass]
 
+  EngineMeasures measures_;
   uint64_t prompt_tokens_ = 0;
   uint64_t steps_ = 0;
 
@@ -156,8 +166,7 @@ class Engine {
   // Ended runs whose blocks the sender may still read.
   std::map<TransferKey, std::unique_ptr<Run>> awaiting_release_;
 
-  mutable absl::Mutex stats_mu_;
-  EngineStats stats_ ABSL_GUARDED_BY(stats_mu_);
+  Published<EngineStats> stats_;
 };
 
 }  // namespace lynx::prefill

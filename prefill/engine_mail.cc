@@ -49,6 +49,7 @@ void Engine::OnMessage(Run& run, const v1::DecodeToPrefill& message) {
       return OnGrant(run);
     case v1::DecodeToPrefill::kNotYet:
       if (run.phase != Phase::kAsked) return;
+      measures_.not_yet.Add();
       ReleaseRun(run, places_);
       run.phase = Phase::kQueued;
       run.not_before = clock_.Now() + options_.not_yet_retry;
@@ -71,6 +72,8 @@ void Engine::OnMessage(Run& run, const v1::DecodeToPrefill& message) {
 void Engine::OnGrant(Run& run) {
   if (run.phase != Phase::kAsked) return;
   run.phase = Phase::kComputing;
+  run.granted_at = clock_.Now();
+  measures_.queue_s.Observe(run.granted_at - run.submitted);
   if (!run.request.transfer_kv()) return;
   if (awaiting_release_.contains(run.key)) {
     return Finish(run.id, absl::AlreadyExistsError("this transfer id is in use"));
@@ -100,6 +103,7 @@ void Engine::OnMissing(Run& run, const v1::Missing& missing) {
     if (block.kind() >= kBlockKinds) continue;
     ids.push_back({block.layer(), static_cast<BlockKind>(block.kind()), block.page()});
   }
+  measures_.missing_blocks.Add(ids.size());
   if (run.transfer_begun) sender_.Resend(run.key, ids).status().IgnoreError();
 }
 

@@ -28,6 +28,7 @@ bool Engine::RunChunk() {
   }
   if (runs.empty()) return false;
   pass_runs_ = runs;
+  const Nanos began = clock_.Now();
   transformer_->Forward(PassKind::kPrefill, pass,
                         {.queued = [&](int layer) { QueueLayer(layer, counts); },
                          .done = [&](int layer) { OfferLayer(layer); }});
@@ -36,6 +37,8 @@ bool Engine::RunChunk() {
     FinishChunk(*runs[i], base, counts[i]);
     base += counts[i];
   }
+  measures_.pass_s.Observe(clock_.Now() - began);
+  measures_.pass_rows.Observe(static_cast<double>(rows));
   prompt_tokens_ += rows;
   ++steps_;
   return true;
@@ -78,6 +81,7 @@ void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
       page->set_layer(id.layer);
       page->set_page(id.page);
     }
+    measures_.raw_pages.Add(run.raw_pages.size());
     run.raw_told.push_back(std::move(run.raw_pages));
     run.raw_pages.clear();
     Tell(run, std::move(message));
@@ -86,6 +90,8 @@ void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
   absl::Status status = SendFirstToken(run, row_base + count - 1);
   if (!status.ok()) return Finish(run.id, status);
   run.phase = Phase::kSent;
+  run.first_token_at = clock_.Now();
+  measures_.compute_s.Observe(run.first_token_at - run.granted_at);
   v1::PrefillToDecode message;
   message.set_all_sent(true);
   Tell(run, std::move(message));

@@ -11,6 +11,7 @@ absl::StatusOr<RunningRole> StartRole(const Config& config, WorkProgress& progre
   const std::string& host = config.prefill.listen_address;
   std::string addresses = absl::StrCat("address=", JoinHostPort(host, server->port()),
                                        " data_address=", JoinHostPort(host, server->data_port()),
+                                       MetricsAddress(host, server->metrics_port()),
                                        " channel=", ToAbsl(ChannelName(options.channel)));
   return RunningRole{std::move(server), std::move(addresses),
                      std::chrono::seconds(config.prefill.drain_timeout_s)};

@@ -36,6 +36,9 @@ struct Run {
   TransferKey key;
   SessionId session{};
   Nanos deadline{0};
+  Nanos submitted{0};
+  Nanos granted_at{0};
+  Nanos first_token_at{0};
   Phase phase = Phase::kQueued;
   Nanos not_before{0};  // kQueued: when to ask (again)
 

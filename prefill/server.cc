@@ -1,7 +1,10 @@
 #include "prefill/server.h"
 
 #include "model/kv_format.h"
+#include "prefill/metrics.h"
 #include "prefill/service.h"
+#include "proto/engine_metrics.h"
+#include "proto/engine_service.h"
 #include "transfer/open_data_plane.h"
 
 namespace lynx::prefill {
@@ -29,6 +32,7 @@ class ServerImpl final : public Server {
   absl::Status Start();
 
   int port() const override { return core_.port(); }
+  int metrics_port() const override { return metrics_ != nullptr ? metrics_->port() : -1; }
   int data_port() const override { return data_->port(); }
   const v1::Identity& identity() const override { return served_.info.identity(); }
   void Drain() override { core_.Drain(); }
@@ -39,13 +43,15 @@ class ServerImpl final : public Server {
 
  private:
   void StartEngine();
+  std::string MetricsText(int64_t page_bytes) const;
 
   const ServerOptions options_;
   ServedModel served_;
   RunOutboxes outboxes_;
   Sender sender_;
   EngineServer<Engine, Service> core_;
-  std::unique_ptr<DataServer> data_;  // ends before the engine, whose memory it reads
+  std::unique_ptr<DataServer> data_;        // ends before the engine, whose memory it reads
+  std::unique_ptr<MetricsServer> metrics_;  // asks all of the above
 };
 
 void ServerImpl::StartEngine() {
@@ -70,11 +76,26 @@ absl::Status ServerImpl::Start() {
                                .data_host = options_.data_host,
                                .channel = options_.channel,
                                .calls_max = host.concurrent_calls_max};
+  ASSIGN_OR_RETURN(metrics_, StartMetricsServer(
+                                 options_, [this, page_bytes] { return MetricsText(page_bytes); }));
   return core_.Serve(
       host, std::make_unique<Service>(service, core_.engine(), outboxes_, *data_, core_.clock()));
 }
 
+std::string ServerImpl::MetricsText(int64_t page_bytes) const {
+  MetricsSnapshot now{.info = served_.info,
+                      .engine = core_.engine().stats(),
+                      .measures = core_.engine().measures(),
+                      .sender = sender_.stats(),
+                      .data = data_->stats()};
+  FillLoad(now.engine, page_bytes, &now.info);
+  MetricFamilies families = MakeMetricFamilies(now);
+  if (options_.vllm_metrics) families.AddVllmNames(now.info.model_name());
+  return families.Text();
+}
+
 ServerImpl::~ServerImpl() {
+  metrics_ = nullptr;
   core_.Stop();
   if (data_ != nullptr && !data_->Close()) ExitStuck();
 }

@@ -33,6 +33,7 @@ class Server : public RoleServer {
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
 
   virtual int port() const = 0;
+  virtual int metrics_port() const = 0;  // -1: none
   virtual int data_port() const = 0;
   virtual const v1::Identity& identity() const = 0;
   virtual EngineStats stats() const = 0;

@@ -56,6 +56,8 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   options.data_host = prefill.data_host;
   options.listen_host = prefill.listen_address;
   options.port = prefill.port;
+  options.metrics_port = prefill.metrics_port;
+  options.vllm_metrics = prefill.vllm_metrics;
   options.stall_timeout = std::chrono::seconds(prefill.stall_timeout_s);
   return options;
 }

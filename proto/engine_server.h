@@ -29,7 +29,9 @@ struct EngineServerOptions {
   int threads = 1;
   DeviceOptions device;
   std::string listen_host = "127.0.0.1";
-  int64_t port = 0;  // of the control plane; 0: any
+  int64_t port = 0;          // of the control plane; 0: any
+  int64_t metrics_port = 0;  // GET /metrics at listen_host; 0: any, -1: none
+  bool vllm_metrics = true;
   // A step of the engine that takes longer makes the server's health NOT_SERVING until it ends.
   Nanos stall_timeout = std::chrono::seconds(120);
   WorkProgress* load_progress = nullptr;  // of loading the model; may be null

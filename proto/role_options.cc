@@ -90,6 +90,10 @@ std::string JoinHostPort(const std::string& host, int64_t port) {
   return v6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
 }
 
+std::string MetricsAddress(const std::string& host, int64_t port) {
+  return port < 0 ? std::string() : absl::StrCat(" metrics_address=", JoinHostPort(host, port));
+}
+
 GrpcHostOptions MakeGrpcHostOptions(const std::string& listen_host, int64_t port,
                                     int64_t max_context_tokens, size_t queue_limit) {
   const int64_t bytes =

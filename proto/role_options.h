@@ -33,6 +33,9 @@ int ResolveThreads(int64_t configured);
 // "host:port" as gRPC takes it, with brackets around an IPv6 address.
 std::string JoinHostPort(const std::string& host, int64_t port);
 
+// " metrics_address=host:port", as a role logs it; empty if there is no such port (-1).
+std::string MetricsAddress(const std::string& host, int64_t port);
+
 // Limits that follow from the largest prompt and the queue of the engine.
 GrpcHostOptions MakeGrpcHostOptions(const std::string& listen_host, int64_t port,
                                     int64_t max_context_tokens, size_t queue_limit);

@@ -43,8 +43,9 @@ TEST_CASE("the processes of a plan find each other on loopback") {
           std::vector{"127.0.0.1:" + std::to_string(config.decode.port)});
     CHECK(gateway.gateway.prefill_addresses ==
           std::vector{"127.0.0.1:" + std::to_string(config.prefill.port)});
-    std::vector<int64_t> ports = {config.gateway.port, config.decode.port, config.prefill.port,
-                                  config.prefill.data_port};
+    std::vector<int64_t> ports = {config.gateway.port,         config.decode.port,
+                                  config.decode.metrics_port,  config.prefill.port,
+                                  config.prefill.metrics_port, config.prefill.data_port};
     std::sort(ports.begin(), ports.end());
     CHECK(std::unique(ports.begin(), ports.end()) == ports.end());
   }
@@ -59,6 +60,8 @@ TEST_CASE("configured inner ports are kept, and a taken one is named") {
   const auto plan = MakeUpPlan(Load(flags), "", flags, "/");
   REQUIRE(plan.ok());
   CHECK(ConfigOf(plan->children[1]).decode.port == taken->port());
+  const std::vector<std::string> off = {"--gateway.port=0", "--decode.metrics_port=-1"};
+  CHECK(ConfigOf(MakeUpPlan(Load(off), "", off, "/")->children[1]).decode.metrics_port == -1);
   const std::vector<std::string> bad = {"--gateway.listen_address=192.0.2.1"};
   const auto refused = MakeUpPlan(Load(bad), "", bad, "/");
   CHECK(std::string(refused.status().message()).find("gateway.port") != std::string::npos);

@@ -231,6 +231,8 @@ TEST_CASE("what must fit together is checked, with the origin of the key") {
   }
   CHECK(FlagError("--gateway.prefill_addresses=dns:///a.b:1").empty());
   CHECK_THAT(FlagError("--prefill.data_port=8101"), Catch::Contains("must differ"));
+  CHECK_THAT(FlagError("--prefill.metrics_port=8102"), Catch::Contains("must differ"));
+  CHECK_THAT(FlagError("--decode.metrics_port=8201"), Catch::Contains("must differ"));
   CHECK_THAT(FlagError("--decode.listen_address="), Catch::Contains("must be an address"));
   CHECK_THAT(FlagError("--gateway.served_model_names=a,,b"), Catch::Contains("empty name"));
 }

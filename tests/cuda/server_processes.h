@@ -55,6 +55,7 @@ class ServerProcess {
                                         absl::StrCat("--model=", kServedModel),
                                         absl::StrCat("--", role, ".device=emulated"),
                                         absl::StrCat("--", role, ".port=0"),
+                                        absl::StrCat("--", role, ".metrics_port=0"),
                                         absl::StrCat("--", role, ".threads=1"),
                                         "--kv.memory_mib.prefill=32",
                                         "--kv.memory_mib.decode=32",

@@ -26,6 +26,7 @@ inline Config TestConfig() {
   Config config;
   config.model = LYNX_TEST_DATA "/models/tiny-llama.gguf";
   config.prefill.port = config.prefill.data_port = config.decode.port = 0;
+  config.prefill.metrics_port = config.decode.metrics_port = 0;
   config.prefill.threads = config.decode.threads = 1;
   config.prefill.chunk_tokens = 96;
   config.kv.memory_mib = {.prefill = 64, .decode = 64};

@@ -1,4 +1,5 @@
 #include "tests/decode/server_fixture.h"
+#include "tests/runtime/http_get.h"
 
 namespace lynx {
 namespace {
@@ -23,6 +24,49 @@ bool IsEmpty(const decode::EngineStats& stats) {
          stats.quarantined_transfers == 0;
 }
 
+// The sample's value; -1: there is none.
+double Metric(const std::string& text, const std::string& sample) {
+  const size_t at = text.find("\n" + sample + " ");
+  return at == std::string::npos ? -1 : std::stod(text.substr(at + sample.size() + 2));
+}
+
+// What three requests that went well must have left at a pair of servers.
+void CheckMeasures(const prefill::Server& prefill, const decode::Server& decode) {
+  const std::string on_decode = HttpGet(decode.metrics_port(), "/metrics");
+  const std::string on_prefill = HttpGet(prefill.metrics_port(), "/metrics");
+  INFO(on_decode << on_prefill);
+  for (const char* name :
+       {"lynx_decode_requests_admitted_total", "lynx_decode_prefill_attempts_total",
+        "lynx_decode_requests_finished_total{reason=\"length\"}",
+        "lynx_request_queue_time_seconds_count", "lynx_request_prefill_time_seconds_count",
+        "lynx_request_decode_time_seconds_count", "lynx_decode_prefill_ready_seconds_count",
+        "lynx_decode_anchor_complete_seconds_count", "lynx_decode_target_complete_seconds_count",
+        "lynx_decode_first_token_seconds_count",
+        "lynx_decode_second_token_provisional_seconds_count",
+        "lynx_decode_second_token_committed_seconds_count"}) {
+    CAPTURE(name);
+    CHECK(Metric(on_decode, name) == 3);
+  }
+  for (const char* name : {"lynx_prefill_runs_admitted_total", "lynx_prefill_runs_finished_total",
+                           "lynx_prefill_queue_seconds_count", "lynx_prefill_compute_seconds_count",
+                           "lynx_prefill_kept_seconds_count"}) {
+    CAPTURE(name);
+    CHECK(Metric(on_prefill, name) == 3);
+  }
+  const auto total = [&](const char* name) { return Metric(on_decode, name); };
+  CHECK(total("lynx_decode_joins_total{result=\"ok\"}") == 1);
+  CHECK(total("lynx_decode_drafted_tokens_total") ==
+        total("lynx_decode_accepted_tokens_total") + total("lynx_decode_rolled_back_tokens_total"));
+  CHECK(total("lynx_decode_pass_seconds_count") == total("lynx_decode_passes_total"));
+  CHECK(total("lynx_decode_pass_rows_sum") ==
+        total("lynx_decode_rows_total{state=\"drafting\"}") +
+            total("lynx_decode_rows_total{state=\"verifying\"}") +
+            total("lynx_decode_rows_total{state=\"decoding\"}"));
+  CHECK(total("lynx_transfer_received_bytes_total{class=\"anchor\"}") > 0);
+  CHECK(total("lynx_transfer_received_bytes_total{class=\"anchor\"}") <=
+        Metric(on_prefill, "lynx_transfer_sent_bytes_total{class=\"anchor\"}"));
+}
+
 TEST_CASE("servers: a request's tokens equal the reference") {
   for (const std::string target : {"int8", "bf16"}) {
     Config config = TestConfig();
@@ -39,6 +83,7 @@ TEST_CASE("servers: a request's tokens equal the reference") {
       CHECK(call.finished.reason() == v1::FINISH_LENGTH);
     }
     CHECK(WaitUntil([&] { return IsEmpty(prefill->stats()) && IsEmpty(decode->stats()); }));
+    CheckMeasures(*prefill, *decode);
   }
 }
 
@@ -155,6 +200,38 @@ TEST_CASE("servers: a full queue refuses, a draining server too") {
   first.Cancel();
   CHECK(first.ReadAll().error_code() == grpc::StatusCode::CANCELLED);
   CHECK(WaitUntil([&] { return decode->open_calls() == 0; }));
+}
+
+TEST_CASE("servers: metrics tell of a request, and answer while one is stuck") {
+  Config config = StuckConfig();
+  config.decode.vllm_metrics = false;
+  const auto prefill = StartPrefill(config);
+  const auto decode = StartDecode(config);
+  TestCall call(decode->port(), To(*prefill, TestRequest(130, 24, 7)));
+  REQUIRE(call.ReadFirstToken());
+  std::vector<UniqueFd> slow;
+  for (int i = 0; i < 50; ++i) slow.push_back(ConnectTo(decode->metrics_port()));
+  std::string on_decode, on_prefill;
+  CHECK(WaitUntil([&] {
+    on_decode = HttpGet(decode->metrics_port(), "/metrics");
+    return Metric(on_decode, "lynx_decode_generated_tokens_total") == 1;
+  }));
+  INFO(on_decode);
+  CHECK(Metric(on_decode, "lynx_num_requests_running") == 1);
+  CHECK(Metric(on_decode, "lynx_num_requests_waiting") == 0);
+  CHECK(Metric(on_decode, "lynx_kv_cache_usage_perc") > 0);
+  CHECK(Metric(on_decode, "lynx_transfer_sessions{state=\"up\"}") == 1);
+  CHECK(on_decode.find("lynx_build_info{role=\"decode\"") != std::string::npos);
+  CHECK(on_decode.find("vllm:") == std::string::npos);
+  CHECK(WaitUntil([&] {
+    on_prefill = HttpGet(prefill->metrics_port(), "/metrics");
+    return Metric(on_prefill, "lynx_prefill_prompt_tokens_total") == 130;
+  }));
+  INFO(on_prefill);
+  CHECK(Metric(on_prefill, "lynx_transfer_queued_bytes{class=\"residual\"}") > 0);
+  CHECK(on_prefill.find("\nvllm:num_requests_running{model_name=") != std::string::npos);
+  call.Cancel();
+  CHECK_FALSE(call.ReadAll().ok());
 }
 
 TEST_CASE("servers: a request that can never be served is refused with the reason") {

@@ -17,6 +17,7 @@ struct World {
     Config config;
     config.model = LYNX_TEST_DATA "/models/tiny-llama.gguf";
     config.prefill.port = config.prefill.data_port = 0;
+    config.prefill.metrics_port = -1;
     config.prefill.threads = 1;
     config.prefill.queue_limit = 2;
     config.kv.memory_mib.prefill = 64;
@@ -219,6 +220,7 @@ TEST_CASE("prefill server: start errors name what is wrong") {
   config.model = LYNX_TEST_DATA "/models/tiny-llama.gguf";
   config.prefill.port = world.server->port();
   config.prefill.data_port = 0;
+  config.prefill.metrics_port = -1;
   const auto taken = prefill::Server::Start(*prefill::MakeServerOptions(config));
   CHECK(taken.status().code() == absl::StatusCode::kUnavailable);
   CHECK_THAT(std::string(taken.status().message()),
