@@ -15,12 +15,25 @@ if [[ "${1:-}" == "--tests" ]]; then
   # Any kubectl will do; other vendors' packages of it cannot be installed beside Debian's.
   command -v kubectl > /dev/null || packages+=(kubernetes-client)
 fi
+sudo_cmd=()
+[[ $EUID -eq 0 ]] || sudo_cmd=(sudo)
+
+# promtool alone: its package would start a Prometheus and bring a web page's libraries.
+install_promtool() {
+  local folder
+  folder="$(mktemp -d)"
+  (cd "$folder" && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
+  "${sudo_cmd[@]}" install -m 755 "$folder/usr/bin/promtool" /usr/local/bin/promtool
+  rm -rf "$folder"
+}
+
 missing=()
 for p in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
 done
-[[ ${#missing[@]} -eq 0 ]] && exit 0
-sudo_cmd=()
-[[ $EUID -eq 0 ]] || sudo_cmd=(sudo)
+promtool=0
+[[ "${1:-}" != "--tests" ]] || command -v promtool >/dev/null || promtool=1
+[[ ${#missing[@]} -eq 0 && $promtool -eq 0 ]] && exit 0
 "${sudo_cmd[@]}" apt-get update -qq
-"${sudo_cmd[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
+[[ ${#missing[@]} -eq 0 ]] || "${sudo_cmd[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
+[[ $promtool -eq 0 ]] || install_promtool
