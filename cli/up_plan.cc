@@ -42,8 +42,8 @@ class Planner {
     plan_.host = ReachableHost(listen);
 
     Set("gateway.port", absl::StrCat(plan_.port));
-    Set("gateway.decode_addresses", JoinHostPort(kLoopback, decode));
-    Set("gateway.prefill_addresses", JoinHostPort(kLoopback, prefill));
+    Set("pools.decode", JoinHostPort(kLoopback, decode));
+    Set("pools.prefill", JoinHostPort(kLoopback, prefill));
     Set("prefill.listen_address", kLoopback);
     Set("prefill.port", absl::StrCat(prefill));
     Set("prefill.data_port", absl::StrCat(data));

@@ -19,11 +19,6 @@ struct GatewayConfig {
   std::string listen_address = "127.0.0.1";
   int64_t port = 8000;  // 0: any free one
 
-  // host:port each. Requests go to the least loaded decode server; prefill servers are given as the
-  // decode servers reach them.
-  std::vector<std::string> decode_addresses = {"127.0.0.1:8201"};
-  std::vector<std::string> prefill_addresses = {"127.0.0.1:8101"};
-
   // Names that requests may give for the model; the first stands in answers. Empty: the model's
   // own.
   std::vector<std::string> served_model_names;
@@ -64,13 +59,29 @@ struct GatewayConfig {
   int64_t stall_timeout_s = 120;  // no event of any request for so long: /health says 503
   int64_t drain_timeout_s = 45;   // after SIGTERM; what still runs then is cut
 
-  int64_t info_interval_ms = 1000;  // how often servers are asked for their load: fresh or cheap
-  int64_t info_timeout_ms = 2000;   // no answer for so long: the server gets no new requests
-
   int64_t io_threads = 1;    // one holds thousands of streams
   int64_t text_threads = 1;  // tokenize long prompts, so that they do not stall streams
 
   bool vllm_metrics = true;  // /metrics also under vLLM's names, for existing dashboards
+};
+
+// The servers behind a gateway.
+struct PoolsConfig {
+  // host:port each; prefill servers as the decode servers reach them. A name stands for a server at
+  // each of its addresses, such as the pods of a Kubernetes headless service; names are looked up
+  // again and again, so that servers come and go without a restart.
+  std::vector<std::string> decode = {"127.0.0.1:8201"};
+  std::vector<std::string> prefill = {"127.0.0.1:8101"};
+  int64_t resolve_interval_ms = 1000;  // between two look-ups of a name
+
+  // How often servers are asked how they are, and how long their answer may take. A server that
+  // hangs or died gets no new requests after the sum of both at the latest.
+  int64_t info_interval_ms = 400;
+  int64_t info_timeout_ms = 1500;
+
+  // Requests that may be sent to a second decode server, of all: an outage is not made worse by
+  // asking for everything twice. A few are always allowed.
+  double retry_share = 0.2;
 };
 
 // Computes prompts and sends their KV.
@@ -256,6 +267,7 @@ struct Config {
   std::string model;
 
   GatewayConfig gateway;
+  PoolsConfig pools;
   PrefillConfig prefill;
   DecodeConfig decode;
   TransferConfig transfer;

@@ -5,10 +5,11 @@
 namespace lynx {
 namespace {
 
-// host:port; IPv6 as [::1]:8101. gRPC's own names (dns:///host:port) end the same way.
+// host:port; IPv6 as [::1]:8101. No URL and no scheme.
 bool IsAddress(const std::string& address) {
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos || colon == 0 || address.size() - colon > 6) return false;
+  if (address.find('/') != std::string::npos) return false;
   int port = 0;
   for (char c : address.substr(colon + 1)) {
     if (c < '0' || c > '9') return false;
@@ -73,8 +74,8 @@ std::vector<FieldError> CrossCheck(const Config& config) {
   CheckListen("gateway.listen_address", config.gateway.listen_address, &errors);
   CheckListen("prefill.listen_address", config.prefill.listen_address, &errors);
   CheckListen("decode.listen_address", config.decode.listen_address, &errors);
-  CheckAddresses("gateway.decode_addresses", config.gateway.decode_addresses, &errors);
-  CheckAddresses("gateway.prefill_addresses", config.gateway.prefill_addresses, &errors);
+  CheckAddresses("pools.decode", config.pools.decode, &errors);
+  CheckAddresses("pools.prefill", config.pools.prefill, &errors);
   for (const std::string& name : config.gateway.served_model_names) {
     if (name.empty()) errors.push_back({"gateway.served_model_names", "holds an empty name"});
   }

@@ -57,6 +57,7 @@ inline constexpr int64_t kMaxThreads = 1024;
 inline constexpr int64_t kMaxTokens = 1 << 24;
 
 void AddGatewayFields(GatewayConfig& c, FieldList& list);
+void AddPoolsFields(PoolsConfig& c, FieldList& list);
 void AddPrefillFields(PrefillConfig& c, FieldList& list);
 void AddDecodeFields(DecodeConfig& c, FieldList& list);
 void AddTransferFields(TransferConfig& c, FieldList& list);

@@ -42,6 +42,7 @@ std::vector<Field> DescribeFields(Config& config) {
   list.Text("model", &config.model,
             "A GGUF file or a Hugging Face folder. All roles need the same one.");
   AddGatewayFields(config.gateway, list);
+  AddPoolsFields(config.pools, list);
   AddPrefillFields(config.prefill, list);
   AddDecodeFields(config.decode, list);
   AddTransferFields(config.transfer, list);

@@ -8,10 +8,6 @@ void AddAddresses(GatewayConfig& c, FieldList& list) {
             "Where clients connect. 0.0.0.0 or :: serves other machines too: set api_keys_file "
             "then.");
   list.Int("gateway.port", &c.port, 0, kMaxPort, "0: any free one.");
-  list.List("gateway.decode_addresses", &c.decode_addresses,
-            "host:port of each decode server. Requests go to the least loaded one.");
-  list.List("gateway.prefill_addresses", &c.prefill_addresses,
-            "host:port of each prefill server, as the decode servers reach them.");
   list.List("gateway.served_model_names", &c.served_model_names,
             "Names that requests may give for the model; the first stands in answers. Empty: the "
             "model's own.");
@@ -73,11 +69,6 @@ void AddTimes(GatewayConfig& c, FieldList& list) {
            "No event of any request for so long: /health says 503.");
   list.Int("gateway.drain_timeout_s", &c.drain_timeout_s, 0, kMaxSeconds,
            "After SIGTERM, for requests to end. What still runs then is cut.");
-  list.Int("gateway.info_interval_ms", &c.info_interval_ms, 10, kMaxMillis,
-           "How often servers are asked for their load. Shorter: better choices; longer: less "
-           "traffic.");
-  list.Int("gateway.info_timeout_ms", &c.info_timeout_ms, 10, kMaxMillis,
-           "A server that does not answer for so long gets no new requests.");
 }
 
 }  // namespace
@@ -92,6 +83,28 @@ void AddGatewayFields(GatewayConfig& c, FieldList& list) {
            "Tokenize long prompts, so that they do not stall streams.");
   list.Bool("gateway.vllm_metrics", &c.vllm_metrics,
             "/metrics also under vLLM's names, for existing dashboards and endpoint pickers.");
+}
+
+void AddPoolsFields(PoolsConfig& c, FieldList& list) {
+  list.List("pools.decode", &c.decode,
+            "host:port of the decode servers. A name stands for a server at each of its addresses "
+            "(Kubernetes: a headless service) and is looked up again and again.");
+  list.List("pools.prefill", &c.prefill,
+            "host:port of the prefill servers, as the decode servers reach them. Names as in "
+            "pools.decode.");
+  list.Int("pools.resolve_interval_ms", &c.resolve_interval_ms, 10, kMaxMillis,
+           "Between two look-ups of a name. Shorter: new servers are found sooner; longer: less "
+           "work for name servers.");
+  list.Int("pools.info_interval_ms", &c.info_interval_ms, 10, kMaxMillis,
+           "How often servers are asked how they are. Shorter: better choices; longer: less "
+           "traffic.");
+  list.Int("pools.info_timeout_ms", &c.info_timeout_ms, 10, kMaxMillis,
+           "A server that does not answer for so long gets no new requests until it does; those "
+           "of its requests that had no token yet are sent to another one.");
+  list.Real("pools.retry_share", &c.retry_share, 0.0, 1.0,
+            "Requests that may be sent to a second decode server because the first refused or is "
+            "gone, of all; a few beside. More: less is lost with a server; fewer: an outage costs "
+            "the others less.");
 }
 
 }  // namespace lynx

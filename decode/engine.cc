@@ -286,6 +286,7 @@ void Engine::PublishStats() {
     (request->kv != nullptr ? stats.running : stats.waiting) += 1;
     const auto state = static_cast<size_t>(request->sequence.state());
     if (state < stats.by_state.size()) ++stats.by_state[state];
+    stats.tokens_outstanding += request->prompt_tokens() + request->proto.max_tokens();
   }
   for (const auto& [key, kv] : quarantine_) stats.quarantined_pages += kv->pages();
   stats.kv_used_bytes = kv_pool_.used_bytes();

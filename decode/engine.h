@@ -75,6 +75,7 @@ struct EngineStats {
   int64_t waiting = 0;
   std::array<int64_t, 4> by_state{};  // kWaiting, kDrafting, kVerifying, kDecoding
   int64_t quarantined_pages = 0;
+  int64_t tokens_outstanding = 0;  // prompts, and what may be generated
   size_t kv_used_bytes = 0;
   size_t kv_budget_bytes = 0;
   int64_t quarantined_transfers = 0;

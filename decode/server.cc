@@ -78,7 +78,8 @@ void ServerImpl::StartEngine() {
 }
 
 absl::Status ServerImpl::Start() {
-  ServiceOptions service{.info = served_.info};
+  ServiceOptions service{.info = served_.info,
+                         .condition = [this](v1::ServerInfo* info) { core_.FillCondition(info); }};
   ASSIGN_OR_RETURN(service.page_bytes, PageBytes(served_.model.config, options_.engine));
   RETURN_IF_ERROR(StartPeers());
   StartEngine();

@@ -64,6 +64,7 @@ grpc::ServerUnaryReactor* Service::Info(grpc::CallbackServerContext* context,
                                         const v1::InfoRequest*, v1::ServerInfo* reply) {
   *reply = options_.info;
   FillLoad(engine_.stats(), options_.page_bytes, reply);
+  options_.condition(reply);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;

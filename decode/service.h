@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "decode/engine.h"
 #include "proto/call_count.h"
@@ -25,7 +26,8 @@ class RequestOutboxes final : public RequestSink {
 };
 
 struct ServiceOptions {
-  v1::ServerInfo info;     // its unchanging part
+  v1::ServerInfo info;                             // its unchanging part
+  std::function<void(v1::ServerInfo*)> condition;  // adds whether it drains or stalls; any thread
   int64_t page_bytes = 1;  // of a prompt page at the target, pages_total's unit
   Nanos request_time_max = std::chrono::hours(1);  // of a request whose call has no deadline
 };

@@ -30,12 +30,15 @@ uint64_t PrefixHash(absl::Span<const int32_t> prompt) {
 // The best servers among those seen: the least loaded ones, and the one that the prefix names.
 class Balancer::Ranking {
  public:
-  Ranking(const std::vector<Server>& servers, int64_t tokens, const RouteRequest& request)
-      : servers_(servers), tokens_(tokens), request_(request) {}
+  Ranking(const std::vector<Server>& servers, double others_ratio, int64_t tokens,
+          const RouteRequest& request)
+      : servers_(servers), others_ratio_(others_ratio), tokens_(tokens), request_(request) {}
 
   void See(Slot slot) {
     const Server& server = servers_[slot];
-    const Entry entry = {slot, !server.HasRoom(tokens_), server.load()};
+    own_ += server.own;
+    others_ += server.others;
+    const Entry entry = {slot, !server.HasRoom(tokens_), server.load(others_ratio_)};
     if (request_.prefix != 0) SeeOwner(entry, Mix(server.seed ^ request_.prefix));
     size_t at = count_;
     while (at > 0 && entry.Before(best_[at - 1])) --at;
@@ -43,6 +46,10 @@ class Balancer::Ranking {
     count_ = std::min(count_ + 1, best_.size());
     std::copy_backward(best_.begin() + at, best_.begin() + count_ - 1, best_.begin() + count_);
     best_[at] = entry;
+  }
+
+  double others_ratio() const {
+    return own_ > 0 ? static_cast<double>(others_) / static_cast<double>(own_) : 0.0;
   }
 
   // Best first.
@@ -77,10 +84,12 @@ class Balancer::Ranking {
   }
 
   const std::vector<Server>& servers_;
+  const double others_ratio_;
   const int64_t tokens_;
   const RouteRequest& request_;
   std::array<Entry, kPrefillChoices> best_;  // the first count_
   size_t count_ = 0;
+  int64_t own_ = 0, others_ = 0;  // of all that were seen
   bool has_owner_ = false;
   uint64_t owner_weight_ = 0;
   Entry owner_;
@@ -169,7 +178,12 @@ bool Balancer::Paired(ServerId id) const {
 
 int64_t Balancer::OutstandingTokens(ServerId id) const {
   const std::optional<Slot> slot = SlotOf(id);
-  return slot ? slots_[*slot].load() : 0;
+  return slot ? slots_[*slot].load(0.0) : 0;
+}
+
+Balancer::Ranking Balancer::MakeRanking(ServerRole role, int64_t tokens,
+                                        const RouteRequest& request) const {
+  return {slots_, others_ratio_[static_cast<int>(role)], tokens, request};
 }
 
 void Balancer::Rank(const Group& group, ServerRole role, std::optional<ServerId> exclude,
@@ -186,8 +200,8 @@ void Balancer::Rank(const Group& group, ServerRole role, std::optional<ServerId>
 
 std::optional<Route> Balancer::Choose(const RouteRequest& request, const std::string* identity,
                                       std::optional<ServerId> exclude) {
-  ++turn_;
-  Ranking decodes(slots_, DecodeTokens(request), request);
+  if (!exclude) ++turn_;  // a retry is the same turn
+  Ranking decodes = MakeRanking(ServerRole::kDecode, DecodeTokens(request), request);
   for (const auto& [key, group] : groups_) {
     if (identity != nullptr && key != *identity) continue;
     if (group.members[0].empty() || group.members[1].empty()) continue;
@@ -196,12 +210,14 @@ std::optional<Route> Balancer::Choose(const RouteRequest& request, const std::st
   const std::vector<Slot> best = decodes.Slots();
   if (best.empty()) return std::nullopt;
   Server& decode = slots_[best.front()];
-  Ranking prefills(slots_, PrefillTokens(request), request);
+  Ranking prefills = MakeRanking(ServerRole::kPrefill, PrefillTokens(request), request);
   Rank(*decode.group, ServerRole::kPrefill, std::nullopt, &prefills);
   Route route;
   route.decode = MakeId(best.front(), decode.generation);
   const std::vector<Slot> ranked = prefills.Slots();
   for (const Slot slot : ranked) route.prefill.push_back(MakeId(slot, slots_[slot].generation));
+  others_ratio_[static_cast<int>(ServerRole::kDecode)] = decodes.others_ratio();
+  others_ratio_[static_cast<int>(ServerRole::kPrefill)] = prefills.others_ratio();
   decode.own += DecodeTokens(request);
   slots_[ranked.front()].own += PrefillTokens(request);
   return route;

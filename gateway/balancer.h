@@ -3,8 +3,9 @@
 // Load is counted in outstanding tokens, not in requests: on a decode server the prompt and the
 // tokens that may be generated, which is what memory is reserved for until the request ends; on a
 // prefill server the prompt, until its first token is there. A server's load is what this gateway
-// has under way there, which is always up to date, and what others have, which is what the server's
-// last report holds beyond our own.
+// has under way there, which is always up to date, and what others have: what the server's last
+// report holds beyond our own, and, since then, in proportion to what we sent there. Without that
+// guess each gateway would fill up a server that joins by itself, and all together overload it.
 //
 // A request goes to the least loaded server that has room for it. A prompt's first pages name one
 // server of each role that probably still holds them (rendezvous hashing: all gateways agree, and a
@@ -14,6 +15,7 @@
 // Cost: a pass over the servers of one identity, a few ns each.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -81,7 +83,7 @@ class Balancer {
 
   // In rotation, beside a server of the other role and the same identity.
   bool Paired(ServerId id) const;
-  int64_t OutstandingTokens(ServerId id) const;  // own and others'
+  int64_t OutstandingTokens(ServerId id) const;  // own and others', as reported
   size_t servers() const { return slots_.size() - free_slots_.size(); }
   size_t identities() const { return groups_.size(); }  // in rotation
 
@@ -104,7 +106,12 @@ class Balancer {
     int64_t free = 0;          // tokens, as last reported
     int64_t own_reported = 0;  // `own` at that time
 
-    int64_t load() const { return own + others; }
+    // `ratio`: of others' tokens to ours.
+    int64_t load(double ratio) const {
+      return own + others +
+             static_cast<int64_t>(ratio *
+                                  static_cast<double>(std::max<int64_t>(0, own - own_reported)));
+    }
     bool HasRoom(int64_t tokens) const { return free - (own - own_reported) >= tokens; }
   };
   class Ranking;
@@ -113,6 +120,7 @@ class Balancer {
   std::optional<Slot> SlotOf(ServerId id) const;  // nothing: it is gone
   void Join(Slot slot, const std::string& identity);
   void Leave(Server& server);
+  Ranking MakeRanking(ServerRole role, int64_t tokens, const RouteRequest& request) const;
   void Rank(const Group& group, ServerRole role, std::optional<ServerId> exclude,
             Ranking* ranking) const;
 
@@ -120,6 +128,7 @@ class Balancer {
   std::vector<Slot> free_slots_;
   std::map<std::string, Group> groups_;  // by identity; none is empty
   uint64_t turn_;
+  double others_ratio_[2] = {0.0, 0.0};  // [role]: others' tokens for each of ours, just now
 };
 
 }  // namespace lynx

@@ -31,7 +31,6 @@ class GenerateCall {
 class InfoClient {
  public:
   virtual ~InfoClient() = default;
-  virtual const std::string& address() const = 0;
   // Does not block; `done` is called once, from any thread, perhaps before this returns.
   virtual void Info(absl::Duration timeout,
                     std::function<void(absl::StatusOr<v1::ServerInfo>)> done) = 0;
@@ -44,6 +43,12 @@ class DecodeClient : public InfoClient {
   // Dropping the returned handle does not cancel.
   virtual std::shared_ptr<GenerateCall> Generate(v1::GenerateRequest request, absl::Time deadline,
                                                  std::shared_ptr<GenerateSink> sink) = 0;
+};
+
+// How servers at an address (host:port) are reached. Any thread; neither blocks nor fails.
+struct ServerClients {
+  std::function<std::shared_ptr<DecodeClient>(const std::string& address)> decode;
+  std::function<std::shared_ptr<InfoClient>(const std::string& address)> prefill;
 };
 
 }  // namespace lynx

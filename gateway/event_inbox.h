@@ -15,21 +15,26 @@
 
 namespace lynx {
 
+// The call's server is found not to answer; the call goes on.
+struct ServerLost {};
+
 struct InboxItem {
   int64_t choice = 0;
-  int attempt = 0;                                     // which of the choice's calls
-  std::variant<v1::GenerateEvent, absl::Status> what;  // a status is the call's end
+  int attempt = 0;  // which of the choice's calls
+  // A status is the call's end.
+  std::variant<v1::GenerateEvent, absl::Status, ServerLost> what;
 };
 
 class EventInbox : public std::enable_shared_from_this<EventInbox> {
  public:
   // `executor` runs one handler at a time (a strand); Take is awaited on it. At most `capacity`
-  // events are held; the ends of calls are not counted, there is one for each call.
+  // events are held; the ends of calls and lost servers are not counted, there is one for each
+  // call.
   EventInbox(const boost::asio::any_io_executor& executor, size_t capacity);
 
   // Any thread. False: full, the event is lost and the request cannot go on.
   bool PushEvent(InboxItem item);
-  void PushEnd(InboxItem item);
+  void PushEnd(InboxItem item);  // of an end or a lost server
   // Any thread: the client is gone. Take then returns at once, from now on.
   void Abandon();
 

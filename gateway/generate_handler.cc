@@ -1,7 +1,6 @@
 #include "gateway/generate_handler.h"
 
 #include <spdlog/spdlog.h>
-#include <xxhash.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -21,13 +20,6 @@ namespace {
 // takes.
 constexpr size_t kInlineBodyBytesMax = 8 * 1024;
 
-std::string Fingerprint(const v1::Identity& identity) {
-  const std::string text = absl::StrCat(identity.weights_hash(), "\n", identity.code_version(),
-                                        "\n", identity.backend(), "\n", identity.architecture(),
-                                        "\n", identity.kv_target(), "\n", identity.arithmetic());
-  return absl::StrCat("fp_", absl::Hex(XXH64(text.data(), text.size(), 0), absl::kZeroPad16));
-}
-
 ResponseMeta MetaOf(bool chat, const std::string& request_id, const std::string& model,
                     uint64_t seed, const v1::Identity& identity) {
   ResponseMeta meta;
@@ -36,7 +28,7 @@ ResponseMeta MetaOf(bool chat, const std::string& request_id, const std::string&
   meta.model = model;
   meta.created = absl::ToUnixSeconds(absl::Now());
   meta.seed = seed;
-  meta.system_fingerprint = Fingerprint(identity);
+  meta.system_fingerprint = absl::StrCat("fp_", IdentityFingerprint(identity));
   return meta;
 }
 

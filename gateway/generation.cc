@@ -35,6 +35,12 @@ class InboxSink : public GenerateSink {
   const int attempt_;
 };
 
+RouteRequest RouteOf(const v1::GenerateRequest& request) {
+  return {.prompt_tokens = request.prompt_size(),
+          .max_tokens = request.max_tokens(),
+          .prefix = PrefixHash(request.prompt())};
+}
+
 bool Retryable(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
 }
@@ -66,21 +72,28 @@ absl::Status Generation::Start() {
   return absl::OkStatus();
 }
 
-absl::Status Generation::Call(int64_t index, std::optional<size_t> exclude) {
+absl::Status Generation::Call(int64_t index, std::optional<ServerId> instead_of) {
   Choice& choice = choices_[index];
-  // All choices, and every retry, on servers that give the same bits.
-  ASSIGN_OR_RETURN(ServerPool::Pick pick, pool_->Choose(identity_, exclude));
-  identity_ = pick.identity;
+  const int attempt = choice.attempt + 1;
   v1::GenerateRequest request = choice.request;
+  // All choices, and every retry, on servers that give the same bits.
+  ASSIGN_OR_RETURN(ServerPool::Pick pick,
+                   pool_->Choose({.request = RouteOf(request),
+                                  .identity = identity_,
+                                  .instead_of = instead_of,
+                                  .lost = [inbox = inbox_, index, attempt] {
+                                    inbox->PushEnd({index, attempt, ServerLost{}});
+                                  }}));
+  identity_ = pick.identity;
   for (std::string& address : pick.prefill_addresses) {
     request.add_prefill_addresses(std::move(address));
   }
-  choice.server = pick.index;
+  choice.server = pick.server;
   choice.lease = std::move(pick.lease);
-  ++choice.attempt;
+  choice.attempt = attempt;
   choice.call =
       pick.client->Generate(std::move(request), deadline_,
-                            std::make_shared<InboxSink>(inbox_, progress_, index, choice.attempt));
+                            std::make_shared<InboxSink>(inbox_, progress_, index, attempt));
   return absl::OkStatus();
 }
 
@@ -101,6 +114,16 @@ absl::Status Generation::OnEnd(int64_t index, const absl::Status& status) {
   return again.ok() ? again : status;
 }
 
+// The server may come back, so its call is only given up for another one.
+void Generation::OnLost(int64_t index) {
+  Choice& choice = choices_[index];
+  if (choice.heard || choice.attempt > 1) return;
+  const std::shared_ptr<GenerateCall> first = choice.call;
+  const absl::Status again = Call(index, choice.server);
+  spdlog::info("decode lost request={} second_server={}", choice.request.request_id(), again.ok());
+  if (again.ok() && first != nullptr) first->Cancel();
+}
+
 absl::Status Generation::Sort(std::vector<InboxItem> items, std::vector<ChoiceEvent>* out) {
   for (InboxItem& item : items) {
     Choice& choice = choices_[item.choice];
@@ -109,8 +132,12 @@ absl::Status Generation::Sort(std::vector<InboxItem> items, std::vector<ChoiceEv
       RETURN_IF_ERROR(OnEnd(item.choice, *end));
       continue;
     }
+    if (std::holds_alternative<ServerLost>(item.what)) {
+      OnLost(item.choice);
+      continue;
+    }
     auto& event = std::get<v1::GenerateEvent>(item.what);
-    choice.heard = true;
+    if (!std::exchange(choice.heard, true)) choice.lease->Begun();
     choice.finished |= event.has_finished();
     out->push_back({item.choice, std::move(event)});
   }

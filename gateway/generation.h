@@ -1,5 +1,5 @@
 // The calls behind one HTTP request: one Generate call for each choice, each tried on a second
-// decode server if the first refuses before it said anything.
+// decode server if the first refuses, or does not answer any more, before it said anything.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -53,15 +53,16 @@ class Generation {
   struct Choice {
     v1::GenerateRequest request;
     int attempt = 0;  // counts the calls made
-    size_t server = 0;
+    ServerId server{};
     std::shared_ptr<GenerateCall> call;
-    std::shared_ptr<void> lease;
-    bool heard = false;     // some event was delivered
-    bool finished = false;  // the server sent Finished
+    std::unique_ptr<ServerPool::Lease> lease;  // while the call runs
+    bool heard = false;                        // some event was delivered
+    bool finished = false;                     // the server sent Finished
     bool closed = false;
   };
 
-  absl::Status Call(int64_t index, std::optional<size_t> exclude);
+  absl::Status Call(int64_t index, std::optional<ServerId> instead_of);
+  void OnLost(int64_t index);
   absl::Status OnEnd(int64_t index, const absl::Status& status);
   absl::Status Sort(std::vector<InboxItem> items, std::vector<ChoiceEvent>* out);
 

@@ -16,7 +16,7 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address, int64_t max_m
   args.SetMaxReceiveMessageSize(static_cast<int>(max_message_bytes));
   // A host that vanished or hangs fails its calls after 15 s instead of the request's deadline; a
   // request that waits in a queue sends no data for minutes, so pings must not be bound to data.
-  // Idle connections need none: Info is asked every second. Servers must permit this:
+  // Idle connections need none: Info is asked all the time. Servers must permit this:
   // GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS at most 10 s (gRPC's default, 5 minutes,
   // would close the connection by GOAWAY too_many_pings); proto/grpc_host.cc sets it.
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
@@ -107,9 +107,8 @@ class GrpcGenerateCall : public GenerateCall, private grpc::ClientReadReactor<v1
 class GrpcDecodeClient : public DecodeClient {
  public:
   GrpcDecodeClient(const std::string& address, int64_t max_message_bytes)
-      : address_(address), stub_(v1::Decode::NewStub(Connect(address, max_message_bytes))) {}
+      : stub_(v1::Decode::NewStub(Connect(address, max_message_bytes))) {}
 
-  const std::string& address() const override { return address_; }
   void Info(absl::Duration timeout,
             std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
     AskInfo(stub_.get(), &contexts_, timeout, std::move(done));
@@ -123,7 +122,6 @@ class GrpcDecodeClient : public DecodeClient {
   }
 
  private:
-  const std::string address_;
   const std::unique_ptr<v1::Decode::Stub> stub_;
   ClientContexts contexts_;
 };
@@ -131,16 +129,14 @@ class GrpcDecodeClient : public DecodeClient {
 class GrpcPrefillClient : public InfoClient {
  public:
   explicit GrpcPrefillClient(const std::string& address)
-      : address_(address), stub_(v1::Prefill::NewStub(Connect(address, 4 * 1024 * 1024))) {}
+      : stub_(v1::Prefill::NewStub(Connect(address, 4 * 1024 * 1024))) {}
 
-  const std::string& address() const override { return address_; }
   void Info(absl::Duration timeout,
             std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
     AskInfo(stub_.get(), &contexts_, timeout, std::move(done));
   }
 
  private:
-  const std::string address_;
   const std::unique_ptr<v1::Prefill::Stub> stub_;
   ClientContexts contexts_;
 };

@@ -15,9 +15,8 @@ absl::StatusOr<RunningRole> StartGateway(const Config& config, WorkProgress& /*p
         "no model is configured: set `model` to the servers' GGUF file or Hugging Face folder");
   }
   ASSIGN_OR_RETURN(std::unique_ptr<const TextModel> model, LoadTextModel(config.model));
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<GatewayServer> server,
-      GatewayServer::Create(GatewayOptionsFromConfig(config.gateway), std::move(model)));
+  ASSIGN_OR_RETURN(std::unique_ptr<GatewayServer> server,
+                   GatewayServer::Create(GatewayOptionsFromConfig(config), std::move(model)));
   RETURN_IF_ERROR(server->Start());
   std::string address =
       absl::StrCat("address=", JoinHostPort(config.gateway.listen_address, server->port()));

@@ -22,12 +22,8 @@ absl::Status Positive(const char* name, absl::Duration value) {
 }  // namespace
 
 absl::Status GatewayOptions::Validate() const {
-  if (decode_addresses.empty()) {
-    return absl::InvalidArgumentError("gateway: decode_addresses is empty");
-  }
-  if (prefill_addresses.empty()) {
-    return absl::InvalidArgumentError("gateway: prefill_addresses is empty");
-  }
+  if (pool.decode.empty()) return absl::InvalidArgumentError("pools: decode is empty");
+  if (pool.prefill.empty()) return absl::InvalidArgumentError("pools: prefill is empty");
   RETURN_IF_ERROR(AtLeast("io_threads", io_threads, 1));
   RETURN_IF_ERROR(AtLeast("text_threads", text_threads, 1));
   RETURN_IF_ERROR(AtLeast("max_header_bytes", http.max_header_bytes, 1024));
@@ -45,10 +41,14 @@ absl::Status GatewayOptions::Validate() const {
   RETURN_IF_ERROR(Positive("body_timeout", http.body_timeout));
   RETURN_IF_ERROR(Positive("keep_alive_timeout", http.keep_alive_timeout));
   RETURN_IF_ERROR(Positive("write_timeout", http.write_timeout));
+  RETURN_IF_ERROR(Positive("resolve_interval", pool.resolve_interval));
   RETURN_IF_ERROR(Positive("info_interval", pool.info_interval));
   RETURN_IF_ERROR(Positive("info_timeout", pool.info_timeout));
   RETURN_IF_ERROR(Positive("request_timeout", request_timeout));
   RETURN_IF_ERROR(Positive("stall_timeout", stall_timeout));
+  if (!(pool.retry_share >= 0.0 && pool.retry_share <= 1.0)) {
+    return absl::InvalidArgumentError("pools: retry_share must be from 0 to 1");
+  }
   return absl::OkStatus();
 }
 

@@ -27,8 +27,14 @@ struct HttpOptions {
 };
 
 struct PoolOptions {
-  absl::Duration info_interval = absl::Seconds(1);  // how often each server is asked how it is
-  absl::Duration info_timeout = absl::Seconds(2);
+  // host:port; a name is a server at each of its addresses. Prefill servers as decode servers reach
+  // them.
+  std::vector<std::string> decode, prefill;
+  absl::Duration resolve_interval = absl::Seconds(1);  // between two look-ups of a name
+  absl::Duration info_interval =
+      absl::Milliseconds(400);  // how often each server is asked how it is
+  absl::Duration info_timeout = absl::Milliseconds(1500);
+  double retry_share = 0.2;  // of requests; see retry_budget.h
 };
 
 struct GatewayOptions {
@@ -38,9 +44,6 @@ struct GatewayOptions {
 
   int io_threads = 1;    // one holds thousands of streams
   int text_threads = 1;  // tokenize long prompts, so that they do not stall others' streams
-
-  std::vector<std::string> decode_addresses;   // host:port
-  std::vector<std::string> prefill_addresses;  // host:port, as the decode servers reach them
 
   // The names that requests may give for the model; the first stands in answers. Empty: the name
   // that the decode servers report.

@@ -18,20 +18,27 @@ HttpOptions HttpOptionsFrom(const GatewayConfig& c) {
           .write_timeout = absl::Seconds(c.write_timeout_s)};
 }
 
+PoolOptions PoolOptionsFrom(const PoolsConfig& c) {
+  return {.decode = c.decode,
+          .prefill = c.prefill,
+          .resolve_interval = absl::Milliseconds(c.resolve_interval_ms),
+          .info_interval = absl::Milliseconds(c.info_interval_ms),
+          .info_timeout = absl::Milliseconds(c.info_timeout_ms),
+          .retry_share = c.retry_share};
+}
+
 }  // namespace
 
-GatewayOptions GatewayOptionsFromConfig(const GatewayConfig& c) {
+GatewayOptions GatewayOptionsFromConfig(const Config& config) {
+  const GatewayConfig& c = config.gateway;
   return {.http = HttpOptionsFrom(c),
-          .pool = {.info_interval = absl::Milliseconds(c.info_interval_ms),
-                   .info_timeout = absl::Milliseconds(c.info_timeout_ms)},
+          .pool = PoolOptionsFrom(config.pools),
           .limits = {.max_choices = c.max_choices,
                      .max_logprobs = c.max_logprobs,
                      .max_stops = c.max_stops,
                      .max_stop_bytes = c.max_stop_bytes},
           .io_threads = static_cast<int>(c.io_threads),
           .text_threads = static_cast<int>(c.text_threads),
-          .decode_addresses = c.decode_addresses,
-          .prefill_addresses = c.prefill_addresses,
           .served_model_names = c.served_model_names,
           .api_keys_file = c.api_keys_file,
           .cors_allow_origin = c.cors_allow_origin,

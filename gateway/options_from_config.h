@@ -7,6 +7,6 @@
 namespace lynx {
 
 // `config` is one that LoadConfig gave: what its ranges allow, GatewayOptions::Validate takes.
-GatewayOptions GatewayOptionsFromConfig(const GatewayConfig& config);
+GatewayOptions GatewayOptionsFromConfig(const Config& config);
 
 }  // namespace lynx

@@ -17,6 +17,7 @@
 
 #include "gateway/grpc_client.h"
 #include "gateway/http_server.h"
+#include "gateway/name_watch.h"
 #include "gateway/router.h"
 #include "runtime/status.h"
 
@@ -29,13 +30,12 @@ namespace {
 class GatewayServerImpl final : public GatewayServer {
  public:
   GatewayServerImpl(GatewayOptions options, ApiKeys keys, std::unique_ptr<const TextModel> model,
-                    std::vector<std::shared_ptr<DecodeClient>> decode,
-                    std::vector<std::shared_ptr<InfoClient>> prefill)
+                    ServerClients clients)
       : options_(std::move(options)),
         model_(std::move(model)),
         progress_(&clock_),
         metrics_(options_.vllm_metrics),
-        pool_(ServerPool::Create(options_.pool, std::move(decode), std::move(prefill))),
+        pool_(ServerPool::Create(options_.pool, std::move(clients), &clock_)),
         io_(options_.io_threads),
         text_pool_(options_.text_threads),
         router_({&options_, model_.get(), pool_.get(), &progress_, &metrics_, &text_pool_},
@@ -45,11 +45,14 @@ class GatewayServerImpl final : public GatewayServer {
 
   ~GatewayServerImpl() override {
     if (!threads_.empty()) Stop();
+    names_.clear();
     pool_->Close();
   }
 
   absl::Status Start() override {
     RETURN_IF_ERROR(http_.Listen());
+    Watch(ServerRole::kDecode, options_.pool.decode);
+    Watch(ServerRole::kPrefill, options_.pool.prefill);
     asio::co_spawn(io_, PollServers(), asio::detached);
     work_.emplace(io_.get_executor());
     for (int i = 0; i < options_.io_threads; ++i) threads_.emplace_back([this] { io_.run(); });
@@ -98,12 +101,22 @@ class GatewayServerImpl final : public GatewayServer {
 
   // A cut connection waits for nothing but its own handlers.
   static constexpr absl::Duration kAbortTimeout = absl::Seconds(10);
+  static constexpr uint64_t kPollParts = 8;
 
+  void Watch(ServerRole role, const std::vector<std::string>& servers) {
+    names_.push_back(std::make_unique<NameWatch>(
+        servers, options_.pool.resolve_interval, LookUpHost,
+        [this, role](const std::vector<std::string>& addresses, const std::string& problem) {
+          pool_->SetServers(role, addresses, problem);
+        }));
+  }
+
+  // Part by part: asking a thousand servers at once would hold up streams for some milliseconds.
   asio::awaitable<void> PollServers() {
     asio::steady_timer timer(io_);
-    for (;;) {
-      pool_->Poll();
-      timer.expires_after(absl::ToChronoMilliseconds(options_.pool.info_interval));
+    for (uint64_t turn = 0;; ++turn) {
+      pool_->Poll(turn % kPollParts, kPollParts);
+      timer.expires_after(absl::ToChronoMicroseconds(options_.pool.info_interval / kPollParts));
       boost::system::error_code error;
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
       if (error) co_return;
@@ -117,7 +130,8 @@ class GatewayServerImpl final : public GatewayServer {
   ProgressMonitor progress_;
   GatewayMetrics metrics_;
   const std::shared_ptr<ServerPool> pool_;
-  mutable asio::io_context io_;  // posting to it changes nothing that is seen
+  std::vector<std::unique_ptr<NameWatch>> names_;  // of the pool's servers
+  mutable asio::io_context io_;                    // posting to it changes nothing that is seen
   mutable std::atomic<bool> heartbeat_pending_{false};
   mutable std::atomic<int64_t> heartbeat_asked_ns_{0};
   asio::thread_pool text_pool_;
@@ -130,30 +144,23 @@ class GatewayServerImpl final : public GatewayServer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Create(
-    GatewayOptions options, std::unique_ptr<const TextModel> model,
-    std::vector<std::shared_ptr<DecodeClient>> decode,
-    std::vector<std::shared_ptr<InfoClient>> prefill) {
+    GatewayOptions options, std::unique_ptr<const TextModel> model, ServerClients clients) {
   RETURN_IF_ERROR(options.Validate());
   ApiKeys keys;
   if (!options.api_keys_file.empty()) {
     ASSIGN_OR_RETURN(keys, ApiKeys::Load(options.api_keys_file));
   }
   return std::make_unique<GatewayServerImpl>(std::move(options), std::move(keys), std::move(model),
-                                             std::move(decode), std::move(prefill));
+                                             std::move(clients));
 }
 
 absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Create(
     GatewayOptions options, std::unique_ptr<const TextModel> model) {
-  RETURN_IF_ERROR(options.Validate());
-  std::vector<std::shared_ptr<DecodeClient>> decode;
-  std::vector<std::shared_ptr<InfoClient>> prefill;
-  for (const std::string& address : options.decode_addresses) {
-    decode.push_back(NewGrpcDecodeClient(address, options.max_grpc_message_bytes));
-  }
-  for (const std::string& address : options.prefill_addresses) {
-    prefill.push_back(NewGrpcPrefillClient(address));
-  }
-  return Create(std::move(options), std::move(model), std::move(decode), std::move(prefill));
+  ServerClients clients{
+      .decode = [bytes = options.max_grpc_message_bytes](
+                    const std::string& address) { return NewGrpcDecodeClient(address, bytes); },
+      .prefill = NewGrpcPrefillClient};
+  return Create(std::move(options), std::move(model), std::move(clients));
 }
 
 }  // namespace lynx

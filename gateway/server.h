@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "gateway/decode_client.h"
@@ -17,10 +16,8 @@ class GatewayServer : public RoleServer {
  public:
   // Nothing is listened on before Start. Errors: options, the key file.
   static absl::StatusOr<std::unique_ptr<GatewayServer>> Create(
-      GatewayOptions options, std::unique_ptr<const TextModel> model,
-      std::vector<std::shared_ptr<DecodeClient>> decode,
-      std::vector<std::shared_ptr<InfoClient>> prefill);
-  // With gRPC clients of the addresses in `options`.
+      GatewayOptions options, std::unique_ptr<const TextModel> model, ServerClients clients);
+  // With gRPC clients.
   static absl::StatusOr<std::unique_ptr<GatewayServer>> Create(
       GatewayOptions options, std::unique_ptr<const TextModel> model);
 

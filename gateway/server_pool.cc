@@ -3,184 +3,246 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "gateway/random_id.h"
 #include "proto/identity_fields.h"
 #include "runtime/status.h"
 
 namespace lynx {
+namespace {
 
-bool SameIdentity(const v1::Identity& a, const v1::Identity& b) {
-  return IdentityKey(a) == IdentityKey(b);
+constexpr int64_t kPageTokens = 64;  // of the pages that servers report
+
+ServerReport ReportOf(const v1::ServerInfo& info) {
+  return {.identity = IdentityKey(info.identity()),
+          .tokens_outstanding = info.tokens_outstanding(),
+          .tokens_free = info.pages_free() * kPageTokens};
 }
 
-std::shared_ptr<ServerPool> ServerPool::Create(PoolOptions options,
-                                               std::vector<std::shared_ptr<DecodeClient>> decode,
-                                               std::vector<std::shared_ptr<InfoClient>> prefill) {
-  return std::shared_ptr<ServerPool>(
-      new ServerPool(options, std::move(decode), std::move(prefill)));
+}  // namespace
+
+std::shared_ptr<ServerPool> ServerPool::Create(const PoolOptions& options, ServerClients clients,
+                                               const Clock* clock) {
+  return std::shared_ptr<ServerPool>(new ServerPool(options, std::move(clients), clock));
 }
 
-ServerPool::ServerPool(PoolOptions options, std::vector<std::shared_ptr<DecodeClient>> decode,
-                       std::vector<std::shared_ptr<InfoClient>> prefill)
-    : options_(options) {
-  absl::MutexLock lock(&mu_);
-  decode_clients_ = std::move(decode);
-  for (const auto& client : decode_clients_) decode_.emplace_back().client = client;
-  for (auto& client : prefill) prefill_.emplace_back().client = std::move(client);
-}
+ServerPool::ServerPool(const PoolOptions& options, ServerClients clients, const Clock* clock)
+    : options_(options),
+      clients_(std::move(clients)),
+      clock_(clock),
+      balancer_(DrawSeed()),
+      retries_(options.retry_share) {}
 
-void ServerPool::Poll() {
-  size_t decodes = 0, prefills = 0;
+// ---- Who is there ----
+
+void ServerPool::SetServers(ServerRole role, const std::vector<std::string>& addresses,
+                            std::string problem) {
+  std::set<std::string> added;
   {
     absl::MutexLock lock(&mu_);
-    decodes = decode_.size();
-    prefills = prefill_.size();
+    if (closed_) return;
+    name_problems_[static_cast<int>(role)] = std::move(problem);
+    added = Retire(role, {addresses.begin(), addresses.end()});
   }
-  for (size_t i = 0; i < decodes; ++i) Ask(&ServerPool::decode_, i);
-  for (size_t i = 0; i < prefills; ++i) Ask(&ServerPool::prefill_, i);
+  for (const std::string& address : added) Ask(Add(role, address));
 }
 
-void ServerPool::Ask(std::vector<Server> ServerPool::*group, size_t index) {
-  std::shared_ptr<InfoClient> client;
-  {
-    absl::MutexLock lock(&mu_);
-    Server& server = (this->*group)[index];
-    if (closed_ || server.asking) return;
-    server.asking = true;
-    client = server.client;
-  }
-  // The answer may come after the pool is gone.
-  client->Info(options_.info_timeout,
-               [weak = weak_from_this(), group, index](absl::StatusOr<v1::ServerInfo> info) {
-                 if (auto pool = weak.lock()) pool->Answer(group, index, std::move(info));
-               });
-}
-
-void ServerPool::Answer(std::vector<Server> ServerPool::*group, size_t index,
-                        absl::StatusOr<v1::ServerInfo> info) {
-  absl::MutexLock lock(&mu_);
-  if (closed_) return;
-  Server& server = (this->*group)[index];
-  server.asking = false;
-  const bool ok = info.ok();
-  if (ok != server.reachable) {
-    spdlog::info("server address={} reachable={} reason=\"{}\"", server.client->address(), ok,
-                 ok ? "" : std::string(info.status().message()));
-  }
-  server.reachable = ok;
-  if (ok) {
-    server.info = *std::move(info);
-  } else {
-    server.problem = std::string(info.status().message());
-  }
-}
-
-void ServerPool::ReportUnreachable(size_t decode_index, const absl::Status& status) {
-  absl::MutexLock lock(&mu_);
-  decode_[decode_index].reachable = false;
-  decode_[decode_index].problem = std::string(status.message());
-}
-
-std::vector<std::string> ServerPool::PrefillsLocked(const v1::Identity& identity) const {
-  std::vector<const Server*> servers;
-  for (const Server& server : prefill_) {
-    if (server.reachable && SameIdentity(server.info.identity(), identity)) {
-      servers.push_back(&server);
+std::set<std::string> ServerPool::Retire(ServerRole role, std::set<std::string> addresses) {
+  for (auto it = servers_.begin(); it != servers_.end();) {
+    const auto& [id, server] = *it;
+    if (server.role != role || addresses.erase(server.address) > 0) {
+      ++it;
+      continue;
     }
+    spdlog::info("server left role={} address={}", ServerRoleName(role), server.address);
+    ForgetIncarnation(id, server);
+    balancer_.Remove(id);
+    retired_.push_back(server.client);
+    it = servers_.erase(it);
   }
-  std::stable_sort(servers.begin(), servers.end(), [](const Server* a, const Server* b) {
-    return a->info.prompt_tokens_outstanding() < b->info.prompt_tokens_outstanding();
-  });
-  std::vector<std::string> addresses;
-  for (const Server* server : servers) addresses.push_back(server->client->address());
   return addresses;
 }
 
-bool ServerPool::ReadyLocked(const Server& decode) const {
-  return decode.reachable && !PrefillsLocked(decode.info.identity()).empty();
+ServerId ServerPool::Add(ServerRole role, const std::string& address) {
+  Server server;
+  server.role = role;
+  server.address = address;
+  if (role == ServerRole::kDecode) {
+    std::shared_ptr<DecodeClient> client = clients_.decode(address);
+    server.decode = client.get();
+    server.client = std::move(client);
+  } else {
+    server.client = clients_.prefill(address);
+  }
+  absl::MutexLock lock(&mu_);
+  const ServerId id = balancer_.Add(role, address);
+  if (!closed_) servers_.emplace(id, std::move(server));
+  return id;
 }
 
-absl::StatusOr<ServerPool::Pick> ServerPool::Choose(const std::optional<v1::Identity>& identity,
-                                                    std::optional<size_t> exclude) {
+// ---- How they are ----
+
+void ServerPool::Poll(uint64_t part, uint64_t parts) {
+  std::vector<ServerId> due;
+  std::vector<std::shared_ptr<InfoClient>> unused;  // they go when the lock is given up
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [id, server] : servers_) {
+      if (static_cast<uint32_t>(id) % parts == part) due.push_back(id);
+    }
+    const auto last_holder = [](const auto& client) { return client.use_count() == 1; };
+    const auto end = std::partition(retired_.begin(), retired_.end(), last_holder);
+    unused.assign(std::make_move_iterator(retired_.begin()), std::make_move_iterator(end));
+    retired_.erase(retired_.begin(), end);
+  }
+  for (const ServerId id : due) Ask(id);
+}
+
+void ServerPool::Ask(ServerId id) {
+  std::shared_ptr<InfoClient> client;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = servers_.find(id);
+    if (it == servers_.end() || it->second.asking) return;
+    it->second.asking = true;
+    client = it->second.client;
+  }
+  // The answer may come after the pool is gone.
+  client->Info(options_.info_timeout,
+               [weak = weak_from_this(), id](absl::StatusOr<v1::ServerInfo> info) {
+                 if (auto pool = weak.lock()) pool->Answer(id, std::move(info));
+               });
+}
+
+void ServerPool::Answer(ServerId id, absl::StatusOr<v1::ServerInfo> info) {
+  Lost lost;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = servers_.find(id);
+    if (it == servers_.end()) return;
+    Server& server = it->second;
+    server.asking = false;
+    const auto [condition, reason] = Judge(id, info);
+    if (info.ok()) {
+      if (info->incarnation() != server.info.incarnation()) ForgetIncarnation(id, server);
+      server.info = *std::move(info);
+    }
+    SetCondition(server, condition, reason);
+    if (condition == ServerCondition::kReady) {
+      if (server.info.incarnation() != 0) incarnations_[server.info.incarnation()] = id;
+      balancer_.Update(id, ReportOf(server.info));
+    } else {
+      balancer_.Suspend(id);
+    }
+    if (condition == ServerCondition::kUnreachable) lost = TakeLost(server);
+  }
+  for (const auto& tell : lost) tell();
+}
+
+std::pair<ServerCondition, std::string> ServerPool::Judge(
+    ServerId id, const absl::StatusOr<v1::ServerInfo>& info) const {
+  if (!info.ok()) {
+    return {ServerCondition::kUnreachable, std::string(info.status().message())};
+  }
+  if (info->draining()) return {ServerCondition::kDraining, "is shutting down"};
+  if (info->stalled()) return {ServerCondition::kStalled, "makes no progress"};
+  const auto known = incarnations_.find(info->incarnation());
+  if (known != incarnations_.end() && known->second != id) {
+    const Server& other = servers_.at(known->second);
+    if (other.condition == ServerCondition::kReady) {
+      return {ServerCondition::kDuplicate, absl::StrCat("is the same server as ", other.address)};
+    }
+  }
+  return {ServerCondition::kReady, ""};
+}
+
+void ServerPool::SetCondition(Server& server, ServerCondition condition, std::string reason) {
+  if (server.condition != condition) {
+    spdlog::info("server role={} address={} condition={} reason=\"{}\"",
+                 ServerRoleName(server.role), server.address, ServerConditionName(condition),
+                 reason);
+  }
+  server.condition = condition;
+  server.reason = std::move(reason);
+}
+
+void ServerPool::ForgetIncarnation(ServerId id, const Server& server) {
+  const auto it = incarnations_.find(server.info.incarnation());
+  if (it != incarnations_.end() && it->second == id) incarnations_.erase(it);
+}
+
+ServerPool::Lost ServerPool::TakeLost(Server& server) {
+  Lost lost;
+  for (Lease* lease : server.leases) {
+    if (!lease->begun_ && lease->lost_) lost.push_back(std::exchange(lease->lost_, nullptr));
+  }
+  return lost;
+}
+
+void ServerPool::ReportUnreachable(ServerId decode, const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = servers_.find(decode);
+    if (it == servers_.end()) return;
+    SetCondition(it->second, ServerCondition::kUnreachable, std::string(status.message()));
+    balancer_.Suspend(decode);
+  }
+  Ask(decode);
+}
+
+// ---- Which one is next ----
+
+absl::StatusOr<ServerPool::Pick> ServerPool::Choose(Query query) {
+  const std::string key = query.identity ? IdentityKey(*query.identity) : std::string();
   absl::MutexLock lock(&mu_);
   if (closed_) return absl::UnavailableError("The gateway is shutting down.");
-  std::optional<size_t> best;
-  int64_t best_load = 0;
-  for (size_t k = 1; k <= decode_.size(); ++k) {
-    const size_t i = (last_pick_ + k) % decode_.size();  // equals take turns
-    const Server& server = decode_[i];
-    if (exclude == i || !ReadyLocked(server)) continue;
-    if (identity && !SameIdentity(*identity, server.info.identity())) continue;
-    // The server's own report counts other gateways, ours is up to date.
-    const int64_t load =
-        std::max(server.in_flight, server.info.requests_running() + server.info.requests_waiting());
-    if (best && load >= best_load) continue;
-    best = i;
-    best_load = load;
+  if (!query.instead_of) {
+    retries_.CountRequest(clock_->Now());
+  } else if (!retries_.Spend(clock_->Now())) {
+    return absl::ResourceExhaustedError("Too many requests are being retried.");
   }
-  if (!best) return absl::UnavailableError(ProblemLocked());
-  last_pick_ = *best;
-  Server& server = decode_[*best];
-  ++server.in_flight;
+  const std::optional<Route> route =
+      balancer_.Choose(query.request, query.identity ? &key : nullptr, query.instead_of);
+  if (!route) return absl::UnavailableError(ProblemLocked());
+  Server& server = servers_.at(route->decode);
   Pick pick;
-  pick.index = *best;
-  pick.client = decode_clients_[*best];
+  pick.server = route->decode;
+  pick.client = std::shared_ptr<DecodeClient>(server.client, server.decode);
   pick.identity = server.info.identity();
-  pick.prefill_addresses = PrefillsLocked(pick.identity);
-  pick.lease = std::shared_ptr<void>(nullptr, [self = shared_from_this(), i = *best](void*) {
-    absl::MutexLock lock(&self->mu_);
-    --self->decode_[i].in_flight;
-  });
+  for (const ServerId id : route->prefill) {
+    pick.prefill_addresses.push_back(servers_.at(id).address);
+  }
+  pick.lease = std::make_unique<Lease>(shared_from_this(), query.request, *route, server.client);
+  pick.lease->lost_ = std::move(query.lost);
+  server.leases.insert(pick.lease.get());
   return pick;
 }
 
+void ServerPool::BeginLease(Lease* lease) {
+  absl::MutexLock lock(&mu_);
+  if (std::exchange(lease->begun_, true)) return;
+  balancer_.Release(lease->prefill_, Balancer::PrefillTokens(lease->request_));
+}
+
+void ServerPool::EndLease(Lease* lease) {
+  absl::MutexLock lock(&mu_);
+  if (!lease->begun_) {
+    balancer_.Release(lease->prefill_, Balancer::PrefillTokens(lease->request_));
+  }
+  balancer_.Release(lease->decode_, Balancer::DecodeTokens(lease->request_));
+  const auto it = servers_.find(lease->decode_);
+  if (it != servers_.end()) it->second.leases.erase(lease);
+}
+
 void ServerPool::Close() {
-  std::vector<std::shared_ptr<InfoClient>> clients;  // to go when the lock is given up
+  std::map<ServerId, Server> servers;  // they go when the lock is given up
+  std::vector<std::shared_ptr<InfoClient>> retired;
   absl::MutexLock lock(&mu_);
   closed_ = true;
-  for (auto* group : {&decode_, &prefill_}) {
-    for (Server& server : *group) clients.push_back(std::move(server.client));
-  }
-  decode_clients_.clear();  // these, too, are among `clients`
-}
-
-std::string ServerPool::ProblemLocked() const {
-  for (const auto* group : {&decode_, &prefill_}) {
-    for (const Server& server : *group) {
-      if (server.reachable) continue;
-      return absl::StrCat("No pair of decode and prefill servers is ready: ",
-                          server.client->address(), ": ", server.problem);
-    }
-  }
-  return "No pair of decode and prefill servers of one identity is ready.";
-}
-
-PoolState ServerPool::State() const {
-  absl::MutexLock lock(&mu_);
-  PoolState state;
-  if (closed_) return state;
-  state.decode_total = static_cast<int64_t>(decode_.size());
-  for (const Server& server : prefill_) {
-    if (!server.reachable) continue;
-    ++state.prefill_ready;
-    state.prefill_pages_total += server.info.pages_total();
-    state.prefill_pages_free += server.info.pages_free();
-  }
-  for (const Server& server : decode_) {
-    if (!ReadyLocked(server)) continue;
-    const v1::ServerInfo& info = server.info;
-    ++state.decode_ready;
-    if (state.model_name.empty()) state.model_name = info.model_name();
-    state.max_context = state.max_context == 0 ? info.max_context()
-                                               : std::min(state.max_context, info.max_context());
-    state.requests_running += info.requests_running();
-    state.requests_waiting += info.requests_waiting();
-    state.pages_total += info.pages_total();
-    state.pages_free += info.pages_free();
-  }
-  if (state.decode_ready == 0) state.problem = ProblemLocked();
-  return state;
+  servers.swap(servers_);
+  retired.swap(retired_);
 }
 
 }  // namespace lynx

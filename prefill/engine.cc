@@ -250,7 +250,7 @@ void Engine::PublishStats() {
     const bool waits = run->phase == Phase::kQueued || run->phase == Phase::kAsked;
     (waits ? stats.waiting : stats.running) += 1;
     ++stats.by_phase[static_cast<size_t>(run->phase)];
-    stats.prompt_tokens_outstanding += run->prompt_tokens() - run->position;
+    stats.tokens_outstanding += run->prompt_tokens() - run->position;
   }
   stats.kv_used_bytes = page_pool_.used_bytes();
   stats.kv_budget_bytes = page_pool_.budget_bytes();

@@ -59,7 +59,7 @@ struct EngineStats {
   int64_t running = 0;
   std::array<int64_t, 4> by_phase{};  // as Phase
   int64_t waiting = 0;
-  int64_t prompt_tokens_outstanding = 0;
+  int64_t tokens_outstanding = 0;  // of prompts, not computed yet
   size_t kv_used_bytes = 0;
   size_t kv_budget_bytes = 0;
   uint64_t prompt_tokens = 0;  // computed since the start

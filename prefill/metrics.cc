@@ -35,8 +35,7 @@ void AddWork(const EngineStats& engine, const EngineMeasures& m, MetricFamilies*
                  m.kept_s);
   out->Counter("lynx_prefill_prompt_tokens_total", "Prompt tokens computed", engine.prompt_tokens);
   out->Gauge("lynx_prefill_prompt_tokens_outstanding",
-             "Prompt tokens of open runs that are not computed yet",
-             engine.prompt_tokens_outstanding);
+             "Prompt tokens of open runs that are not computed yet", engine.tokens_outstanding);
   out->Counter("lynx_prefill_passes_total", "Passes of the model", engine.steps);
   out->Histogram("lynx_prefill_pass_seconds", "Duration of a pass, coding included", m.pass_s);
   out->Histogram("lynx_prefill_pass_rows", "Prompt tokens of a pass", m.pass_rows);

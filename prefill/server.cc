@@ -71,11 +71,13 @@ absl::Status ServerImpl::Start() {
   ASSIGN_OR_RETURN(data_, OpenDataServer(options_.channel, data, &sender_));
   const GrpcHostOptions host = MakeGrpcHostOptions(
       options_.listen_host, options_.port, served_.info.max_context(), options_.engine.queue_limit);
-  const ServiceOptions service{.info = served_.info,
-                               .page_bytes = page_bytes,
-                               .data_host = options_.data_host,
-                               .channel = options_.channel,
-                               .calls_max = host.concurrent_calls_max};
+  const ServiceOptions service{
+      .info = served_.info,
+      .condition = [this](v1::ServerInfo* info) { core_.FillCondition(info); },
+      .page_bytes = page_bytes,
+      .data_host = options_.data_host,
+      .channel = options_.channel,
+      .calls_max = host.concurrent_calls_max};
   ASSIGN_OR_RETURN(metrics_, StartMetricsServer(
                                  options_, [this, page_bytes] { return MetricsText(page_bytes); }));
   return core_.Serve(

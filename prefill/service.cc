@@ -150,7 +150,7 @@ grpc::ServerUnaryReactor* Service::Info(grpc::CallbackServerContext* context,
   const EngineStats stats = engine_.stats();
   *reply = options_.info;
   FillLoad(stats, options_.page_bytes, reply);
-  reply->set_prompt_tokens_outstanding(stats.prompt_tokens_outstanding);
+  options_.condition(reply);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;

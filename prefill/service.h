@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "model/model_config.h"
 #include "prefill/engine.h"
@@ -28,7 +29,8 @@ class RunOutboxes final : public RunSink {
 };
 
 struct ServiceOptions {
-  v1::ServerInfo info;     // its unchanging part
+  v1::ServerInfo info;                             // its unchanging part
+  std::function<void(v1::ServerInfo*)> condition;  // adds whether it drains or stalls; any thread
   int64_t page_bytes = 1;  // of a prompt page at its target, in pages_total's unit
   std::string data_host;   // told to those who join; empty: the one they called
   ChannelKind channel = ChannelKind::kTcp;

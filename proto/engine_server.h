@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -86,8 +87,16 @@ class EngineServer {
     return absl::StrCat(stats.running, " requests running, ", stats.waiting, " waiting");
   }
 
+  // What Info says beside the engine's load; the same as gRPC's health. Any thread, after Serve
+  // has begun.
+  void FillCondition(v1::ServerInfo* info) const {
+    info->set_draining(draining_);
+    info->set_stalled(!progressing());
+  }
+
   // Not serving, no new requests; what is in flight goes on.
   void Drain() {
+    draining_ = true;
     engine().Drain();
     host_->Drain();
   }
@@ -112,6 +121,7 @@ class EngineServer {
   const EngineServerOptions options_;
   const SteadyClock clock_;
   Wakeup wakeup_;
+  std::atomic<bool> draining_{false};
   std::unique_ptr<EngineThread<Engine>> thread_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<GrpcHost> host_;

@@ -78,6 +78,7 @@ void FillLoad(const Stats& stats, int64_t page_bytes, v1::ServerInfo* info) {
   info->set_pages_free(pages(stats.kv_budget_bytes - stats.kv_used_bytes));
   info->set_requests_running(stats.running);
   info->set_requests_waiting(stats.waiting);
+  info->set_tokens_outstanding(stats.tokens_outstanding);
 }
 
 }  // namespace lynx

@@ -39,10 +39,8 @@ TEST_CASE("the processes of a plan find each other on loopback") {
     const Config config = ConfigOf(child);
     CHECK(config.model == "m.gguf");
     CHECK(config.kv.target == "bf16");
-    CHECK(gateway.gateway.decode_addresses ==
-          std::vector{"127.0.0.1:" + std::to_string(config.decode.port)});
-    CHECK(gateway.gateway.prefill_addresses ==
-          std::vector{"127.0.0.1:" + std::to_string(config.prefill.port)});
+    CHECK(gateway.pools.decode == std::vector{"127.0.0.1:" + std::to_string(config.decode.port)});
+    CHECK(gateway.pools.prefill == std::vector{"127.0.0.1:" + std::to_string(config.prefill.port)});
     std::vector<int64_t> ports = {config.gateway.port,         config.decode.port,
                                   config.decode.metrics_port,  config.prefill.port,
                                   config.prefill.metrics_port, config.prefill.data_port};

@@ -66,7 +66,7 @@ TEST_CASE("values of every kind, from files and as text") {
     "model": "m.gguf",  // another
     /* and
        a third */
-    "gateway": {"vllm_metrics": false, "decode_addresses": ["a:1", "[::1]:2"]},
+    "gateway": {"vllm_metrics": false}, "pools": {"decode": ["a:1", "[::1]:2"]},
     "transfer": {"link_rate_mbit": 20},
     "kv": {"target": "bf16", "anchor_bits": {"k": 6, "v": 5}}
   })");
@@ -74,7 +74,7 @@ TEST_CASE("values of every kind, from files and as text") {
   REQUIRE(loaded.ok());
   CHECK(loaded->config.model == "m.gguf");
   CHECK(!loaded->config.gateway.vllm_metrics);
-  CHECK(loaded->config.gateway.decode_addresses == std::vector<std::string>{"a:1", "[::1]:2"});
+  CHECK(loaded->config.pools.decode == std::vector<std::string>{"a:1", "[::1]:2"});
   CHECK(loaded->config.transfer.link_rate_mbit == 20.0);
   CHECK(loaded->config.kv.target == "bf16");
   CHECK(loaded->config.kv.anchor_bits.k == 6);
@@ -84,7 +84,7 @@ TEST_CASE("values of every kind, from files and as text") {
   sources.flags = {"--model=x=y",
                    "--gateway.vllm_metrics=false",
                    "--transfer.link_rate_mbit=1.5",
-                   "--gateway.decode_addresses=a:1,b:2",
+                   "--pools.decode=a:1,b:2",
                    "--gateway.served_model_names=",
                    "--kv.anchor_bits.v=3",
                    "--log.level=debug"};
@@ -93,7 +93,7 @@ TEST_CASE("values of every kind, from files and as text") {
   CHECK(loaded->config.model == "x=y");
   CHECK(!loaded->config.gateway.vllm_metrics);
   CHECK(loaded->config.transfer.link_rate_mbit == 1.5);
-  CHECK(loaded->config.gateway.decode_addresses == std::vector<std::string>{"a:1", "b:2"});
+  CHECK(loaded->config.pools.decode == std::vector<std::string>{"a:1", "b:2"});
   CHECK(loaded->config.gateway.served_model_names.empty());
   CHECK(loaded->config.kv.anchor_bits.v == 3);
   CHECK(loaded->config.log.level == "debug");
@@ -170,10 +170,8 @@ TEST_CASE("wrong types, ranges and choices name line, key and what is allowed") 
              Catch::Contains("must be an integer"));
   CHECK_THAT(FileError("{\"gateway\": {\"port\": {\"a\": 1}}}"), Catch::Contains("is an object"));
   CHECK_THAT(FileError("{\"gateway\": 3}"), Catch::Contains("gateway: must be an object"));
-  CHECK_THAT(FileError("{\"gateway\": {\"decode_addresses\": \"a:1\"}}"),
-             Catch::Contains("a list of strings"));
-  CHECK_THAT(FileError("{\"gateway\": {\"decode_addresses\": [1]}}"),
-             Catch::Contains("a list of strings"));
+  CHECK_THAT(FileError("{\"pools\": {\"decode\": \"a:1\"}}"), Catch::Contains("a list of strings"));
+  CHECK_THAT(FileError("{\"pools\": {\"decode\": [1]}}"), Catch::Contains("a list of strings"));
   CHECK_THAT(FileError("{\"kv\": {\"target\": \"int9\"}}"),
              Catch::Contains("one of int8, bf16, int8_whole, int4_whole, bf16_whole"));
   CHECK_THAT(FileError("{\"transfer\": {\"link_rate_mbit\": \"x\"}}"),
@@ -224,12 +222,12 @@ TEST_CASE("what must fit together is checked, with the origin of the key") {
         "verification; decode.max_batch_rows is 256");
   CHECK(FlagError("--speculation.max_draft_tokens=255").empty());
   CHECK_THAT(FlagError("--transfer.min_frame_kib=5000"), Catch::Contains("max_frame_kib"));
-  CHECK_THAT(FlagError("--gateway.decode_addresses="), Catch::Contains("at least one"));
-  for (const char* bad : {"host", ":80", "host:", "host:0", "host:65536", "host:1x", "host:-1"}) {
-    CHECK_THAT(FlagError(std::string("--gateway.prefill_addresses=") + bad),
-               Catch::Contains("host:port"));
+  CHECK_THAT(FlagError("--pools.decode="), Catch::Contains("at least one"));
+  for (const char* bad :
+       {"host", ":80", "host:", "host:0", "host:65536", "host:1x", "host:-1", "dns:///a.b:1"}) {
+    CHECK_THAT(FlagError(std::string("--pools.prefill=") + bad), Catch::Contains("host:port"));
   }
-  CHECK(FlagError("--gateway.prefill_addresses=dns:///a.b:1").empty());
+  CHECK(FlagError("--pools.prefill=a.b.svc.cluster.local:1,[::1]:2").empty());
   CHECK_THAT(FlagError("--prefill.data_port=8101"), Catch::Contains("must differ"));
   CHECK_THAT(FlagError("--prefill.metrics_port=8102"), Catch::Contains("must differ"));
   CHECK_THAT(FlagError("--decode.metrics_port=8201"), Catch::Contains("must differ"));

@@ -61,9 +61,9 @@ TEST_CASE("the files for a pair of machines load and fit each other") {
   REQUIRE((prefill.ok() && decode.ok()));
   CHECK(prefill->config.model == decode->config.model);
   CHECK(prefill->config.kv.target == decode->config.kv.target);
-  CHECK(decode->config.gateway.prefill_addresses[0] ==
+  CHECK(decode->config.pools.prefill[0] ==
         prefill->config.prefill.data_host + ":" + std::to_string(prefill->config.prefill.port));
-  CHECK(decode->config.gateway.decode_addresses[0] ==
+  CHECK(decode->config.pools.decode[0] ==
         "127.0.0.1:" + std::to_string(decode->config.decode.port));
 }
 
@@ -128,8 +128,7 @@ TEST_CASE("the schema describes the shipped files") {
   }
   CHECK(schema["properties"]["gateway"]["properties"]["port"]["maximum"] == 65535);
   CHECK(schema["properties"]["transfer"]["properties"]["link_rate_mbit"]["type"] == "number");
-  CHECK(schema["properties"]["gateway"]["properties"]["decode_addresses"]["items"]["type"] ==
-        "string");
+  CHECK(schema["properties"]["pools"]["properties"]["decode"]["items"]["type"] == "string");
 }
 
 }  // namespace lynx

@@ -56,7 +56,7 @@ struct World {
 bool Reach(Stage stage, ProcessCall& call, ServerProcess& prefill) {
   switch (stage) {
     case Stage::kNoToken:
-      return Eventually([&] { return prefill.Info().prompt_tokens_outstanding() > 0; });
+      return Eventually([&] { return prefill.Info().tokens_outstanding() > 0; });
     case Stage::kAnchor:
       return call.ReadFirstToken();
     case Stage::kResidual:

@@ -194,6 +194,7 @@ TEST_CASE("servers: a full queue refuses, a draining server too") {
   REQUIRE(first.ReadFirstToken());
   TestCall second(decode->port(), To(*prefill, TestRequest(300, 16, 7)));
   CHECK(second.ReadAll().error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(WaitUntil([&] { return decode->stats().tokens_outstanding == 300 + 16; }));
   decode->Drain();
   TestCall third(decode->port(), To(*prefill, TestRequest(300, 16, 8)));
   CHECK(third.ReadAll().error_code() == grpc::StatusCode::UNAVAILABLE);

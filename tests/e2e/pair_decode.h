@@ -17,7 +17,6 @@ class PairDecode final : public DecodeClient {
  public:
   explicit PairDecode(int64_t max_context);
 
-  const std::string& address() const override { return address_; }
   void Info(absl::Duration timeout,
             std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override;
   std::shared_ptr<GenerateCall> Generate(v1::GenerateRequest request, absl::Time deadline,
@@ -32,7 +31,6 @@ class PairDecode final : public DecodeClient {
 
   absl::StatusOr<std::vector<std::shared_ptr<Call>>> Take(size_t count);
 
-  const std::string address_ = "pair:1";
   const v1::ServerInfo info_;
   absl::Mutex mu_;
   std::vector<std::shared_ptr<Call>> waiting_ ABSL_GUARDED_BY(mu_);
@@ -42,12 +40,10 @@ class PairDecode final : public DecodeClient {
 class PairPrefill final : public InfoClient {
  public:
   explicit PairPrefill(int64_t max_context);
-  const std::string& address() const override { return address_; }
   void Info(absl::Duration timeout,
             std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override;
 
  private:
-  const std::string address_ = "prefill:1";
   const v1::ServerInfo info_;
 };
 

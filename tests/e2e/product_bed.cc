@@ -134,13 +134,14 @@ absl::Status ProductBed::Open(const std::string& model_path, const std::string& 
   decode_ = std::make_shared<PairDecode>(model_.config.max_context);
   GatewayOptions options;
   options.http.port = 0;
-  options.decode_addresses = {decode_->address()};
+  options.pool.decode = {"10.0.0.1:8201"};
+  options.pool.prefill = {"10.0.0.1:8101"};
   options.request_timeout = absl::Hours(2);
   auto prefill = std::make_shared<PairPrefill>(model_.config.max_context);
-  options.prefill_addresses = {prefill->address()};
   ASSIGN_OR_RETURN(std::unique_ptr<const TextModel> gateway_text, LoadTextModel(model_path));
-  ASSIGN_OR_RETURN(gateway_, GatewayServer::Create(options, std::move(gateway_text), {decode_},
-                                                   {std::move(prefill)}));
+  ServerClients clients{.decode = [this](const std::string&) { return decode_; },
+                        .prefill = [prefill](const std::string&) { return prefill; }};
+  ASSIGN_OR_RETURN(gateway_, GatewayServer::Create(options, std::move(gateway_text), clients));
   return gateway_->Start();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -84,18 +85,34 @@ inline v1::ServerInfo FakeInfo(const std::string& weights = "w") {
   return info;
 }
 
-class FakePrefill : public InfoClient {
+// What a server says of itself: as set, at once.
+class FakeState {
  public:
-  explicit FakePrefill(std::string address, v1::ServerInfo info = FakeInfo())
-      : address_(std::move(address)), info_(std::move(info)) {}
-  const std::string& address() const override { return address_; }
-  void Info(absl::Duration, std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
-    done(info_);
+  explicit FakeState(v1::ServerInfo info) : info_(std::move(info)) {}
+  absl::StatusOr<v1::ServerInfo> Get() {
+    absl::MutexLock lock(&mu_);
+    return info_;
+  }
+  void Set(absl::StatusOr<v1::ServerInfo> info) {
+    absl::MutexLock lock(&mu_);
+    info_ = std::move(info);
   }
 
  private:
-  const std::string address_;
-  const v1::ServerInfo info_;
+  absl::Mutex mu_;
+  absl::StatusOr<v1::ServerInfo> info_ ABSL_GUARDED_BY(mu_);
+};
+
+class FakePrefill : public InfoClient {
+ public:
+  explicit FakePrefill(v1::ServerInfo info = FakeInfo()) : state_(std::move(info)) {}
+  void Info(absl::Duration, std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
+    done(state_.Get());
+  }
+  void SetInfo(absl::StatusOr<v1::ServerInfo> info) { state_.Set(std::move(info)); }
+
+ private:
+  FakeState state_;
 };
 
 class FakeDecode : public DecodeClient {
@@ -103,22 +120,12 @@ class FakeDecode : public DecodeClient {
   // Runs inside Generate; empty: the test takes the call with NextCall.
   using Script = std::function<void(FakeCall&)>;
 
-  explicit FakeDecode(Script script = {}, std::string address = "decode:1")
-      : address_(std::move(address)), script_(std::move(script)), info_(FakeInfo()) {}
+  explicit FakeDecode(Script script = {}) : script_(std::move(script)), state_(FakeInfo()) {}
 
-  const std::string& address() const override { return address_; }
   void Info(absl::Duration, std::function<void(absl::StatusOr<v1::ServerInfo>)> done) override {
-    absl::StatusOr<v1::ServerInfo> info;
-    {
-      absl::MutexLock lock(&mu_);
-      info = info_;
-    }
-    done(std::move(info));
+    done(state_.Get());
   }
-  void SetInfo(absl::StatusOr<v1::ServerInfo> info) {
-    absl::MutexLock lock(&mu_);
-    info_ = std::move(info);
-  }
+  void SetInfo(absl::StatusOr<v1::ServerInfo> info) { state_.Set(std::move(info)); }
 
   std::shared_ptr<GenerateCall> Generate(v1::GenerateRequest request, absl::Time,
                                          std::shared_ptr<GenerateSink> sink) override {
@@ -143,11 +150,39 @@ class FakeDecode : public DecodeClient {
   }
 
  private:
-  const std::string address_;
   const Script script_;
+  FakeState state_;
   absl::Mutex mu_;
-  absl::StatusOr<v1::ServerInfo> info_ ABSL_GUARDED_BY(mu_);
   std::vector<std::shared_ptr<FakeCall>> calls_ ABSL_GUARDED_BY(mu_);
+};
+
+// Gives fakes numeric addresses, which need no name server, and finds them by these. Filled before
+// it is used.
+class FakeServers {
+ public:
+  std::string Add(std::shared_ptr<FakeDecode> server) {
+    decodes_[NextAddress()] = std::move(server);
+    return last_;
+  }
+  std::string Add(std::shared_ptr<FakePrefill> server) {
+    prefills_[NextAddress()] = std::move(server);
+    return last_;
+  }
+  ServerClients Clients() const {
+    return {
+        .decode = [servers = decodes_](const std::string& address) { return servers.at(address); },
+        .prefill = [servers =
+                        prefills_](const std::string& address) { return servers.at(address); }};
+  }
+
+ private:
+  std::string NextAddress() {
+    return last_ = "10.0.0.1:" + std::to_string(decodes_.size() + prefills_.size() + 1);
+  }
+
+  std::string last_;
+  std::map<std::string, std::shared_ptr<FakeDecode>> decodes_;
+  std::map<std::string, std::shared_ptr<FakePrefill>> prefills_;
 };
 
 }  // namespace lynx

@@ -19,12 +19,11 @@ struct GatewayFixture {
   GatewayFixture(std::vector<std::shared_ptr<FakeDecode>> servers, GatewayOptions options)
       : decodes(std::move(servers)), decode(*decodes.front()) {
     options.http.port = 0;
-    options.decode_addresses = {"decode:1"};
-    options.prefill_addresses = {"prefill:1"};
-    auto made = GatewayServer::Create(
-        std::move(options), std::make_unique<FakeTextModel>(),
-        std::vector<std::shared_ptr<DecodeClient>>(decodes.begin(), decodes.end()),
-        {std::make_shared<FakePrefill>("prefill:1")});
+    FakeServers servers_by_address;
+    for (const auto& fake : decodes) options.pool.decode.push_back(servers_by_address.Add(fake));
+    options.pool.prefill = {servers_by_address.Add(std::make_shared<FakePrefill>())};
+    auto made = GatewayServer::Create(std::move(options), std::make_unique<FakeTextModel>(),
+                                      servers_by_address.Clients());
     REQUIRE(made.ok());
     server = *std::move(made);
     REQUIRE(server->Start().ok());

@@ -80,7 +80,7 @@ const std::string kModel = "--model=" LYNX_TEST_DATA "/models/tiny-llama";
 
 TEST_CASE("it says where it listens, serves, and ends with 0 on a signal") {
   for (const int number : {SIGTERM, SIGINT}) {
-    GatewayProcess gateway({kModel, "--gateway.port=0", "--gateway.decode_addresses=127.0.0.1:1"});
+    GatewayProcess gateway({kModel, "--gateway.port=0", "--pools.decode=127.0.0.1:1"});
     TestClient client(static_cast<uint16_t>(gateway.ReadPort()));
     CHECK(client.Call("GET", "/version").status == 200);
     CHECK(client.Call("GET", "/health").status == 503);  // there is no decode server
@@ -93,9 +93,9 @@ TEST_CASE("the first signal drains, the second ends the drain at once") {
   FakeGrpcHost servers;
   servers.decode.script.hang = true;
   GatewayProcess gateway({kModel, "--gateway.port=0", "--gateway.drain_timeout_s=86400",
-                          "--gateway.info_interval_ms=10", "--gateway.served_model_names=m",
-                          "--gateway.decode_addresses=" + servers.address(),
-                          "--gateway.prefill_addresses=" + servers.address()});
+                          "--pools.info_interval_ms=10", "--gateway.served_model_names=m",
+                          "--pools.decode=" + servers.address(),
+                          "--pools.prefill=" + servers.address()});
   const auto port = static_cast<uint16_t>(gateway.ReadPort());
   while (TestClient(port).Call("GET", "/health").status != 200) {
   }
@@ -111,7 +111,7 @@ TEST_CASE("the first signal drains, the second ends the drain at once") {
 
 TEST_CASE("a service manager is told of its life, and the watchdog is fed") {
   const NotifySocket manager("lynx-gateway-process-test");
-  GatewayProcess gateway({kModel, "--gateway.port=0", "--gateway.decode_addresses=127.0.0.1:1"},
+  GatewayProcess gateway({kModel, "--gateway.port=0", "--pools.decode=127.0.0.1:1"},
                          {"NOTIFY_SOCKET=" + manager.address(), "WATCHDOG_USEC=300000"});
   CHECK_THAT(manager.Receive(), Catch::Contains("EXTEND_TIMEOUT_USEC=") &&
                                     Catch::Contains("STATUS=loading model: 0 %\n"));

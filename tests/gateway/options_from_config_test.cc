@@ -7,15 +7,19 @@
 namespace lynx {
 namespace {
 
-// Every number of the gateway's section at one end of its range.
+// Every number of the gateway's sections at one end of its range.
 GatewayOptions AtEnd(bool max) {
   Config config;
   for (const Field& field : DescribeFields(config)) {
-    auto* const* number = std::get_if<int64_t*>(&field.value);
-    if (number == nullptr || field.path.rfind("gateway.", 0) != 0) continue;
-    **number = static_cast<int64_t>(max ? field.max : field.min);
+    if (field.path.rfind("gateway.", 0) != 0 && field.path.rfind("pools.", 0) != 0) continue;
+    const double end = max ? field.max : field.min;
+    if (auto* const* number = std::get_if<int64_t*>(&field.value)) {
+      **number = static_cast<int64_t>(end);
+    } else if (auto* const* real = std::get_if<double*>(&field.value)) {
+      **real = end;
+    }
   }
-  return GatewayOptionsFromConfig(config.gateway);
+  return GatewayOptionsFromConfig(config);
 }
 
 }  // namespace
@@ -25,12 +29,15 @@ TEST_CASE("what the config's ranges allow the gateway takes") {
   CHECK(AtEnd(true).Validate().ToString() == "OK");
 }
 
-TEST_CASE("every option of the section arrives, in its unit") {
-  GatewayConfig c;
+TEST_CASE("every option of the sections arrives, in its unit") {
+  Config config;
+  GatewayConfig& c = config.gateway;
+  PoolsConfig& p = config.pools;
   c.listen_address = "::";
   c.port = 65535;
-  c.decode_addresses = {"d:1", "d:2"};
-  c.prefill_addresses = {"p:1"};
+  p.decode = {"d:1", "d:2"};
+  p.prefill = {"p:1"};
+  p.retry_share = 0.5;
   c.served_model_names = {"m"};
   c.api_keys_file = "keys";
   c.cors_allow_origin = "*";
@@ -54,16 +61,18 @@ TEST_CASE("every option of the section arrives, in its unit") {
                          &c.write_timeout_s,
                          &c.request_timeout_s,
                          &c.stall_timeout_s,
-                         &c.info_interval_ms,
-                         &c.info_timeout_ms,
+                         &p.info_interval_ms,
+                         &p.info_timeout_ms,
                          &c.io_threads,
-                         &c.text_threads}) {
+                         &c.text_threads,
+                         &p.resolve_interval_ms}) {
     *value = next++;
   }
   c.vllm_metrics = false;
-  const GatewayOptions o = GatewayOptionsFromConfig(c);
+  const GatewayOptions o = GatewayOptionsFromConfig(config);
   CHECK((o.http.listen_address == "::" && o.http.port == 65535));
-  CHECK((o.decode_addresses == c.decode_addresses && o.prefill_addresses == c.prefill_addresses));
+  CHECK((o.pool.decode == p.decode && o.pool.prefill == p.prefill));
+  CHECK(o.pool.retry_share == 0.5);
   CHECK(o.served_model_names == c.served_model_names);
   CHECK((o.api_keys_file == "keys" && o.cors_allow_origin == "*"));
   CHECK(o.default_emission == v1::EMISSION_SPECULATIVE);
@@ -83,9 +92,10 @@ TEST_CASE("every option of the section arrives, in its unit") {
   CHECK(o.stall_timeout == absl::Seconds(117));
   CHECK(o.pool.info_interval == absl::Milliseconds(118));
   CHECK(o.pool.info_timeout == absl::Milliseconds(119));
+  CHECK(o.pool.resolve_interval == absl::Milliseconds(122));
   CHECK((o.io_threads == 120 && o.text_threads == 121 && !o.vllm_metrics));
   c.default_emission = "verified";
-  CHECK(GatewayOptionsFromConfig(c).default_emission == v1::EMISSION_VERIFIED);
+  CHECK(GatewayOptionsFromConfig(config).default_emission == v1::EMISSION_VERIFIED);
 }
 
 }  // namespace lynx

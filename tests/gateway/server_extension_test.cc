@@ -76,4 +76,41 @@ TEST_CASE("stats of choices that the servers ended are all there") {
   CHECK_FALSE(json["lynx"].contains("choices_without_stats"));
 }
 
+TEST_CASE("a server that hangs loses the requests without a token to another one, and only them") {
+  const auto hanging = std::make_shared<FakeDecode>(), other = std::make_shared<FakeDecode>();
+  other->SetInfo(absl::UnavailableError("not yet"));
+  GatewayOptions options;
+  options.pool.info_interval = absl::Milliseconds(8);
+  GatewayFixture gateway({hanging, other}, options);
+  TestClient begun = gateway.Connect(), waiting = gateway.Connect();
+  begun.Send("POST", kChat, ChatBody(R"("stream":true)"));
+  const auto first = hanging->NextCall();
+  REQUIRE(first != nullptr);
+  first->SendText("a");
+  REQUIRE(begun.ReadUntil(R"("content":"a")"));
+  waiting.Send("POST", kChat, ChatBody(""));
+  const auto second = hanging->NextCall();
+  REQUIRE(second != nullptr);
+  other->SetInfo(FakeInfo());
+  const auto both_ready = [&] {
+    return gateway.Connect().Call("GET", "/metrics").body.find("lynx_decode_servers_ready 2") !=
+           std::string::npos;
+  };
+  for (const absl::Time end = absl::Now() + absl::Seconds(30); !both_ready();) {
+    REQUIRE(absl::Now() < end);
+  }
+
+  hanging->SetInfo(absl::DeadlineExceededError("no answer"));
+  const auto moved = other->NextCall();
+  REQUIRE(moved != nullptr);
+  CHECK(second->WaitUntilCancelled());
+  CHECK(moved->request.SerializeAsString() == second->request.SerializeAsString());
+  moved->SendText("b");
+  moved->Finish(v1::FINISH_LENGTH);
+  CHECK(waiting.Read().status == 200);
+  first->SendText("c");  // it goes on after all
+  first->Finish(v1::FINISH_LENGTH);
+  CHECK_THAT(begun.Read().body, Catch::Contains(R"("content":"c")"));
+}
+
 }  // namespace lynx

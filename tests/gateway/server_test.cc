@@ -273,9 +273,8 @@ TEST_CASE("a second decode server is tried once, with the same request") {
     Alphabet(call);
   };
   // Equals take turns: over two requests the refusing server is asked first at least once.
-  GatewayFixture gateway({std::make_shared<FakeDecode>(refuse, "decode:1"),
-                          std::make_shared<FakeDecode>(serve, "decode:2")},
-                         {});
+  GatewayFixture gateway(
+      {std::make_shared<FakeDecode>(refuse), std::make_shared<FakeDecode>(serve)}, {});
   for (int i = 0; i < 2; ++i) {
     CHECK(gateway.Post(kChat, ChatBody(R"("max_tokens":2)")).status == 200);
   }
@@ -285,7 +284,7 @@ TEST_CASE("a second decode server is tried once, with the same request") {
 
 TEST_CASE("a server of another identity takes no retry") {
   const auto refuse = [](FakeCall& call) { call.End(absl::UnavailableError("gone")); };
-  auto other = std::make_shared<FakeDecode>(Alphabet, "decode:2");
+  auto other = std::make_shared<FakeDecode>(Alphabet);
   other->SetInfo(FakeInfo("other weights"));  // and no prefill server goes with it
   GatewayFixture gateway({std::make_shared<FakeDecode>(refuse), other}, {});
   CHECK(gateway.Post(kChat, ChatBody("")).status == 503);
@@ -382,9 +381,9 @@ TEST_CASE("keys, ids and CORS") {
         32);
   GatewayOptions missing;
   missing.api_keys_file = path;
-  missing.decode_addresses = {"a:1"};
-  missing.prefill_addresses = {"a:2"};
-  CHECK_FALSE(GatewayServer::Create(missing, std::make_unique<FakeTextModel>(), {}, {}).ok());
+  missing.pool.decode = {"10.0.0.1:1"};
+  missing.pool.prefill = {"10.0.0.1:2"};
+  CHECK_FALSE(GatewayServer::Create(missing, std::make_unique<FakeTextModel>(), {}).ok());
 }
 
 TEST_CASE("without keys an empty bearer token passes") {

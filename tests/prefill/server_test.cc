@@ -167,12 +167,16 @@ TEST_CASE("prefill server: runs without transfer, queue limit, drain, info") {
   }
   CHECK(info.role() == "prefill");
   CHECK(info.requests_waiting() == 2);
-  CHECK(info.prompt_tokens_outstanding() == 200);
+  CHECK(info.tokens_outstanding() == 200);
   CHECK(info.pages_total() > info.pages_free());
   CHECK(info.pages_free() > 0);
   CHECK(info.max_context() == 8192);
+  CHECK((!info.draining() && !info.stalled()));
 
   world.server->Drain();
+  grpc::ClientContext context;
+  REQUIRE(world.stub->Info(&context, {}, &info).ok());
+  CHECK(info.draining());
   CHECK(RunCall(world, RunMessage(ticket, 4)).End().error_code() == grpc::StatusCode::UNAVAILABLE);
   a.context.TryCancel();
   CHECK(a.End().error_code() == grpc::StatusCode::CANCELLED);
