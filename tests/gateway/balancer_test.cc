@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "bench/pool_simulation.h"
 #include "proto/identity_fields.h"
 
 namespace lynx {
@@ -180,6 +181,16 @@ TEST_CASE("a prompt's first pages name the same server everywhere, until it is t
     const int now = c.Choose({.prompt_tokens = 0, .prefix = p});
     CHECK((before == leaves ? now != leaves : now == before));
   }
+}
+
+TEST_CASE("a day over a thousand servers that join, leave, hang and are upgraded") {
+  const bench::PoolSimulationResult day = bench::SimulatePool({});
+  CHECK(day.decisions > 190'000);
+  CHECK((day.wrong == 0 && day.none == 0));
+  CHECK((day.joined > 300 && day.left == day.joined && day.hung > 300));
+  CHECK(day.steady_imbalance < 0.1);
+  CHECK(day.settled_imbalance < 0.1);
+  CHECK((day.tokens_left == 0 && day.servers_left == 0));
 }
 
 // Field by field as the message describes itself: one that is added later is not forgotten.
