@@ -16,6 +16,7 @@ void AddUpCommand(CLI::App& app, CommandRun* run);
 void AddGenerateCommand(CLI::App& app, CommandRun* run);
 void AddBenchCommand(CLI::App& app, CommandRun* run);
 void AddProbeCommand(CLI::App& app, CommandRun* run);
+void AddTraceCommand(CLI::App& app, CommandRun* run);
 void AddConfigCommands(CLI::App& app, CommandRun* run);
 
 }  // namespace lynx

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   lynx::AddGenerateCommand(app, &run);
   lynx::AddBenchCommand(app, &run);
   lynx::AddProbeCommand(app, &run);
+  lynx::AddTraceCommand(app, &run);
   lynx::AddConfigCommands(app, &run);
   try {
     app.parse(argc, argv);

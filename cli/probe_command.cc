@@ -1,10 +1,9 @@
 // `lynx probe`: for health checks of containers that have no shell.
 #include <memory>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "cli/command.h"
-#include "cli/http_probe.h"
+#include "cli/http_get.h"
+#include "cli/server_url.h"
 #include "proto/health_check.h"
 
 namespace lynx {
@@ -15,44 +14,13 @@ struct Arguments {
   double timeout_s = 2;
 };
 
-struct Target {
-  bool grpc = false;
-  std::string host;
-  int64_t port = 0;
-  std::string authority;  // host:port as they were written
-  std::string path;       // of HTTP
-};
-
-absl::StatusOr<Target> ParseTarget(const std::string& url) {
-  const absl::Status wrong = absl::InvalidArgumentError(
-      absl::StrCat(url, ": neither http://HOST:PORT/PATH nor grpc://HOST:PORT"));
-  Target target;
-  target.grpc = absl::StartsWith(url, "grpc://");
-  if (!target.grpc && !absl::StartsWith(url, "http://")) return wrong;
-  const std::string rest = url.substr(sizeof("http://") - 1);
-  const size_t slash = std::min(rest.find('/'), rest.size());
-  target.authority = rest.substr(0, slash);
-  target.path = slash == rest.size() ? "/" : rest.substr(slash);
-  const size_t colon = target.authority.rfind(':');
-  if (colon == std::string::npos || (target.grpc && target.path != "/")) return wrong;
-  target.host = target.authority.substr(0, colon);
-  if (target.host.size() > 2 && target.host.front() == '[' && target.host.back() == ']') {
-    target.host = target.host.substr(1, target.host.size() - 2);
-  }
-  if (!absl::SimpleAtoi(target.authority.substr(colon + 1), &target.port) || target.port < 1 ||
-      target.port > 65535 || target.host.empty()) {
-    return wrong;
-  }
-  return target;
-}
-
-absl::Status ProbeGrpc(const Target& target, Nanos timeout) {
+absl::Status ProbeGrpc(const ServerUrl& target, Nanos timeout) {
   ASSIGN_OR_RETURN(const HealthStatus health, CheckHealth(target.authority, timeout));
   if (health == HealthStatus::kServing) return absl::OkStatus();
   return absl::UnavailableError("its gRPC health is not SERVING");
 }
 
-absl::Status ProbeHttp(const Target& target, Nanos timeout) {
+absl::Status ProbeHttp(const ServerUrl& target, Nanos timeout) {
   const int code = HttpGetStatus(target.host, target.port, target.path, timeout);
   if (code >= 200 && code < 300) return absl::OkStatus();
   return absl::UnavailableError(code == 0 ? "it does not answer"
@@ -60,9 +28,10 @@ absl::Status ProbeHttp(const Target& target, Nanos timeout) {
 }
 
 absl::Status Probe(const Arguments& a) {
-  ASSIGN_OR_RETURN(const Target target, ParseTarget(a.url));
+  ASSIGN_OR_RETURN(const ServerUrl target, ParseServerUrl(a.url));
   const Nanos timeout(static_cast<int64_t>(a.timeout_s * 1e9));
-  const absl::Status status = target.grpc ? ProbeGrpc(target, timeout) : ProbeHttp(target, timeout);
+  const absl::Status status =
+      target.scheme == "grpc" ? ProbeGrpc(target, timeout) : ProbeHttp(target, timeout);
   return status.ok() ? status : Annotate(status, a.url);
 }
 

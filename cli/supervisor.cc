@@ -1,8 +1,8 @@
 #include "cli/supervisor.h"
 
-#include <spdlog/spdlog.h>
-
 #include <utility>
+
+#include "runtime/log.h"
 
 namespace lynx {
 namespace {
@@ -53,8 +53,8 @@ absl::Status Supervisor::StartDue() {
     } else if (!ready_) {
       return process.status();
     } else {  // out of memory or processes, say: that may pass
-      spdlog::error("restart_failed child={} error=\"{}\"", child.spec.name,
-                    std::string(process.status().message()));
+      spdlog::error("restart_failed child={} error={}", child.spec.name,
+                    LogValue(std::string(process.status().message())));
       child.start_at = child.policy.NextStart(child.started_at, child.started_at);
     }
   }
@@ -74,8 +74,8 @@ absl::Status Supervisor::ReapEnded() {
     }
     const Nanos now = clock_.Now();
     child.start_at = child.policy.NextStart(child.started_at, now);
-    spdlog::warn("child_ended child={} how=\"{}\" restart_in_ms={}", child.spec.name,
-                 DescribeExit(*wait_status), (child.start_at - now).count() / 1'000'000);
+    spdlog::warn("child_ended child={} how={} restart_in_ms={}", child.spec.name,
+                 LogValue(DescribeExit(*wait_status)), (child.start_at - now).count() / 1'000'000);
   }
   return absl::OkStatus();
 }

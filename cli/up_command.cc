@@ -5,7 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/config_flags.h"
-#include "cli/http_probe.h"
+#include "cli/http_get.h"
 #include "cli/supervisor.h"
 #include "cli/up_plan.h"
 #include "model/device.h"

@@ -259,7 +259,17 @@ struct SpeculationConfig {
 };
 
 struct LogConfig {
-  std::string level = "info";  // trace, debug, info, warn, error
+  std::string level = "info";   // trace, debug, info, warn, error
+  std::string format = "text";  // text (key=value), json
+  bool requests = true;         // a line for each finished request
+  // The bodies of requests too, which hold what users wrote. For looking for an error.
+  bool prompts = false;
+};
+
+// What `lynx trace` can show: kept in memory by every server.
+struct TraceConfig {
+  int64_t requests = 128;  // the latest ones; 0: none
+  int64_t spans = 2048;    // of each; about 100 bytes of memory a span
 };
 
 struct Config {
@@ -274,6 +284,7 @@ struct Config {
   KvConfig kv;
   SpeculationConfig speculation;
   LogConfig log;
+  TraceConfig trace;
 
   // Ranges, choices and what must fit together. INVALID_ARGUMENT with one line for each error,
   // which names the key. An empty `model` is valid: whoever loads one says if it is missing.

@@ -52,6 +52,19 @@ std::vector<Field> DescribeFields(Config& config) {
            "link is slow; each costs a pass and a row of the verification. 0: never draft.");
   list.Choice("log.level", &config.log.level, {"trace", "debug", "info", "warn", "error"},
               "Lines below it are not written. debug and trace cost speed.");
+  list.Choice("log.format", &config.log.format, {"text", "json"},
+              "text: key=value, for people. json: an object a line, for log stores.");
+  list.Bool("log.requests", &config.log.requests,
+            "A line for each finished request on every server that it went through.");
+  list.Bool("log.prompts", &config.log.prompts,
+            "The gateway's log holds the bodies of requests: what users wrote. Only for looking "
+            "for an error.");
+  list.Int("trace.requests", &config.trace.requests, 0, 100000,
+           "The latest requests that each server remembers the course of, for `lynx trace`. 0: "
+           "none.");
+  list.Int("trace.spans", &config.trace.spans, 16, 1000000,
+           "Steps that are remembered of one request, about 100 bytes each. What is beyond is "
+           "counted.");
   return list.Take();
 }
 

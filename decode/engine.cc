@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "decode/request_report.h"
 #include "proto/convert.h"
+#include "runtime/trace_context.h"
 
 namespace lynx::decode {
 namespace {
@@ -114,6 +116,10 @@ absl::StatusOr<RequestId> Engine::Submit(v1::GenerateRequest request, Nanos dead
   submitted->id = id;
   submitted->submitted = clock_.Now();
   submitted->deadline = deadline;
+  if (options_.traces != nullptr) {
+    submitted->trace = options_.traces->Open(submitted->proto.request_id(),
+                                             TraceId(submitted->proto.trace().parent()));
+  }
   Post(Submitted{std::move(submitted)});
   return id;
 }
@@ -239,6 +245,7 @@ void Engine::Fail(Request& request, const absl::Status& status) {
 void Engine::Remove(Request& request, const absl::Status& status) {
   if (request.removed) return;
   request.removed = true;
+  ReportEnd(request, status, clock_.Now(), options_.log_requests);
   CloseAttempt(request);
   ReleaseKv(request);
   removable_.push_back(request.id);

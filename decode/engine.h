@@ -22,6 +22,7 @@
 #include "model/model_config.h"
 #include "runtime/clock.h"
 #include "runtime/published.h"
+#include "runtime/request_trace.h"
 #include "runtime/status.h"
 #include "transfer/lost_sessions.h"
 #include "transfer/receiver.h"
@@ -68,6 +69,8 @@ struct EngineOptions {
   // No block for so long after the prefill has offered all: ask for the missing ones again.
   Nanos gap_timeout = std::chrono::milliseconds(500);
   int64_t restore_pages_per_step = 256;  // Tails turned into BF16 between two passes
+  TraceBook* traces = nullptr;           // outlives the engine; null: requests are not traced
+  bool log_requests = false;             // a line for each that ends
 };
 
 struct EngineStats {

@@ -4,6 +4,7 @@
 
 #include "absl/random/random.h"
 #include "decode/engine.h"
+#include "decode/request_report.h"
 #include "proto/convert.h"
 
 namespace lynx::decode {
@@ -34,6 +35,7 @@ void Engine::StartAttempt(Request& request) {
   const std::string& address = request.proto.prefill_addresses(request.next_address++);
   request.attempt = AttemptId{next_attempt_++};
   request.attempt_open = true;
+  if (request.trace != nullptr) request.trace->AddPeer({address, request.proto.request_id()});
   request.session.reset();
   request.granted = request.all_sent = request.promote_sent = false;
   request.ready_timed = request.anchor_timed = request.target_timed = false;
@@ -55,6 +57,7 @@ void Engine::StartAttempt(Request& request) {
   run.set_logprobs(request.proto.logprobs());
   run.set_prompt_logprobs(request.proto.prompt_logprobs());
   run.set_transfer_kv(!request.first_token_only());
+  *run.mutable_trace() = request.proto.trace();
   {
     absl::MutexLock lock(&mail_mu_);
     allowances_.emplace(request.attempt, RunAllowance(run, geometry_));
@@ -139,6 +142,7 @@ void Engine::OnReady(Request& request) {
       if (allowance != allowances_.end()) allowance->second.AllowReady();
     }
     measures_.not_yet.Add();
+    TraceMoment(request, "request", "no memory yet", clock_.Now());
     reply.mutable_not_yet();
     return peers_.Send(request.attempt, std::move(reply));
   }
@@ -148,6 +152,10 @@ void Engine::OnReady(Request& request) {
   request.granted = true;
   measures_.queue_s.Observe(now - request.submitted);
   request.granted_at = now;
+  AddSpan(request.trace, {.track = "request",
+                          .name = "wait for a prefill server",
+                          .begin = request.attempt_began,
+                          .end = clock_.Now()});
   transfers_[request.key] = &request;
   reply.mutable_grant();
   peers_.Send(request.attempt, std::move(reply));
@@ -164,6 +172,7 @@ void Engine::OnFirstToken(Request& request, const v1::FirstToken& first) {
   request.first_token_at = clock_.Now();
   measures_.first_token_s.Observe(request.first_token_at - request.submitted);
   measures_.prefill_s.Observe(request.first_token_at - request.granted_at);
+  TraceMoment(request, "tokens", "first token", clock_.Now());
   EmitCommitted(request, 0, {first.token()});
   if (request.sequence.state() == State::kDone) Complete(request);
 }
@@ -205,6 +214,8 @@ void Engine::AttemptFailed(Request& request, const absl::Status& status) {
    : absl::IsFailedPrecondition(status) ? measures_.attempts_mismatched
                                         : measures_.attempts_other)
       .Add();
+  TraceMoment(request, "request", "attempt failed", clock_.Now(),
+              {"code", static_cast<int64_t>(status.code())});
   CloseAttempt(request);
   ReleaseKv(request);
   const bool untouched = request.sequence.state() == State::kWaiting;
@@ -259,6 +270,7 @@ bool Engine::TakeCompletions() {
     if (it == transfers_.end()) continue;
     Request& request = *it->second;
     request.last_arrival = clock_.Now();
+    TraceFrame(request, completion);
     absl::Status status = request.incoming->OnCompletion(completion);
     if (!status.ok()) {
       Distrust(request, status);
@@ -286,6 +298,7 @@ void Engine::TimeArrivals(Request& request) {
 void Engine::KvComplete(Request& request) {
   if (!request.attempt_open) return;
   if (request.sequence.state() == State::kWaiting) return;  // the first token is still to come
+  TraceMoment(request, "request", "KV complete", clock_.Now());
   v1::DecodeToPrefill done;
   done.set_done(true);
   peers_.Send(request.attempt, std::move(done));
@@ -329,6 +342,8 @@ void Engine::AskForMissing(Request& request) {
   if (!missing.ok() || missing->empty()) return;
   measures_.gap_questions.Add();
   measures_.missing_blocks.Add(missing->size());
+  TraceMoment(request, "request", "blocks asked for again", clock_.Now(),
+              {"blocks", std::ssize(*missing)});
   v1::DecodeToPrefill message;
   for (const BlockId& id : *missing) {
     v1::BlockId* block = message.mutable_missing()->add_blocks();

@@ -13,6 +13,7 @@
 #include "proto/convert.h"
 #include "proto/lynx.pb.h"
 #include "runtime/clock.h"
+#include "runtime/request_trace.h"
 #include "transfer/block.h"
 
 namespace lynx::decode {
@@ -37,6 +38,7 @@ struct Request {
   Nanos submitted{0};
   Nanos first_token_at{0};
   Nanos deadline{0};
+  TracePtr trace;  // null: not traced
 
   Sequence sequence;
   TokenCounts history;  // with the drafts' own path behind the committed tokens

@@ -25,7 +25,7 @@ class ServerImpl final : public Server {
   ServerImpl(const ServerOptions& options, ServedModel served)
       : options_(options),
         served_(std::move(served)),
-        receiver_([this] { core_.Wake(); }),
+        receiver_([this] { core_.Wake(); }, &clock_),
         core_(options) {}
   ~ServerImpl() override;
 
@@ -47,6 +47,7 @@ class ServerImpl final : public Server {
 
   const ServerOptions options_;
   ServedModel served_;
+  const SteadyClock clock_;
   RequestOutboxes outboxes_;
   Receiver receiver_;
   EngineServer<Engine, Service> core_;
@@ -69,9 +70,12 @@ absl::Status ServerImpl::StartPeers() {
 
 void ServerImpl::StartEngine() {
   core_.StartEngine([this](ThreadPool& pool) {
-    auto engine = std::make_unique<Engine>(options_.engine, served_.model.config,
-                                           served_.TakeBackend(pool), core_.clock(), receiver_,
-                                           *peers_, outboxes_, [this] { core_.Wake(); });
+    EngineOptions options = options_.engine;
+    options.traces = &core_.traces();
+    options.log_requests = options_.log_requests;
+    auto engine = std::make_unique<Engine>(options, served_.model.config, served_.TakeBackend(pool),
+                                           core_.clock(), receiver_, *peers_, outboxes_,
+                                           [this] { core_.Wake(); });
     peers_->Bind(engine.get());
     return engine;
   });
@@ -79,7 +83,8 @@ void ServerImpl::StartEngine() {
 
 absl::Status ServerImpl::Start() {
   ServiceOptions service{.info = served_.info,
-                         .condition = [this](v1::ServerInfo* info) { core_.FillCondition(info); }};
+                         .condition = [this](v1::ServerInfo* info) { core_.FillCondition(info); },
+                         .traces = &core_.traces()};
   ASSIGN_OR_RETURN(service.page_bytes, PageBytes(served_.model.config, options_.engine));
   RETURN_IF_ERROR(StartPeers());
   StartEngine();

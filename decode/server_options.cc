@@ -43,6 +43,8 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   options.metrics_port = decode.metrics_port;
   options.vllm_metrics = decode.vllm_metrics;
   options.stall_timeout = std::chrono::seconds(decode.stall_timeout_s);
+  options.trace = MakeTraceLimits(config.trace);
+  options.log_requests = config.log.requests;
   return options;
 }
 

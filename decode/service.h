@@ -28,6 +28,7 @@ class RequestOutboxes final : public RequestSink {
 struct ServiceOptions {
   v1::ServerInfo info;                             // its unchanging part
   std::function<void(v1::ServerInfo*)> condition;  // adds whether it drains or stalls; any thread
+  const TraceBook* traces = nullptr;               // outlives the service; null: nothing is traced
   int64_t page_bytes = 1;  // of a prompt page at the target, pages_total's unit
   Nanos request_time_max = std::chrono::hours(1);  // of a request whose call has no deadline
 };
@@ -48,6 +49,8 @@ class Service final : public v1::Decode::CallbackService {
       grpc::CallbackServerContext* context, const v1::GenerateRequest* request) override;
   grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context,
                                  const v1::InfoRequest* request, v1::ServerInfo* reply) override;
+  grpc::ServerUnaryReactor* Trace(grpc::CallbackServerContext* context,
+                                  const v1::TraceRequest* request, v1::TraceReply* reply) override;
 
  private:
   class GenerateCall;

@@ -1,14 +1,14 @@
 #include "gateway/generate_handler.h"
 
-#include <spdlog/spdlog.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "gateway/api_error.h"
 #include "gateway/random_id.h"
+#include "runtime/log.h"
 #include "runtime/status.h"
+#include "runtime/trace_context.h"
 
 namespace lynx {
 
@@ -32,6 +32,37 @@ ResponseMeta MetaOf(bool chat, const std::string& request_id, const std::string&
   return meta;
 }
 
+void PassTraceOn(const HttpRequest& http, std::vector<v1::GenerateRequest>* requests) {
+  if (!IsTraceParent(http.trace_parent)) return;  // as the standard wants it
+  for (v1::GenerateRequest& request : *requests) {
+    request.mutable_trace()->set_parent(http.trace_parent);
+    if (IsTraceState(http.trace_state)) request.mutable_trace()->set_state(http.trace_state);
+  }
+}
+
+// What a decode server said.
+void TraceEvent(const TracePtr& trace, const ChoiceEvent& said, Nanos now) {
+  if (trace == nullptr) return;
+  TraceSpan span{.track = "events", .begin = now, .end = now, .args = {{{"choice", said.choice}}}};
+  switch (said.event.event_case()) {
+    case v1::GenerateEvent::kTokens:
+      span.name = said.event.tokens().provisional() ? "provisional" : "committed";
+      span.args[1] = {"index", said.event.tokens().first_index()};
+      span.args[2] = {"tokens", said.event.tokens().tokens_size()};
+      break;
+    case v1::GenerateEvent::kRollbackTo:
+      span.name = "rolled back";
+      span.args[1] = {"index", said.event.rollback_to()};
+      break;
+    case v1::GenerateEvent::kFinished:
+      span.name = "finished";
+      break;
+    default:
+      return;
+  }
+  trace->Add(span);
+}
+
 // Counts a request for as long as it lives.
 class Ticket {
  public:
@@ -51,7 +82,11 @@ class Ticket {
 struct GenerateHandler::Timing {
   absl::Time arrival;
   bool first_seen = false;
-  std::vector<absl::Time> last;  // [choice]
+  absl::Time first{};              // committed token
+  std::vector<absl::Time> last{};  // [choice]
+  std::string trace_id{};          // of the client's trace context
+  TracePtr trace{};
+  Nanos began{0};  // the arrival by the clock of `trace`
 };
 
 std::vector<std::string> ModelNames(const GatewayOptions& options, const PoolState& pool) {
@@ -82,23 +117,35 @@ asio::awaitable<void> ReplyError(HttpExchange& exchange, const GatewayOptions& o
 
 asio::awaitable<void> GenerateHandler::Handle(HttpExchange& exchange, bool chat,
                                               std::string request_id) {
-  const absl::Time arrival = absl::Now();
+  Timing timing{.arrival = absl::Now(), .began = parts_.clock->Now()};
+  timing.trace_id = TraceId(exchange.request().trace_parent);
+  timing.trace = parts_.traces->Open(request_id, timing.trace_id);
   const Ticket ticket(&active_);
   absl::Status status;
   if (ticket.place() >= parts_.options->max_requests) {
     status = absl::ResourceExhaustedError("The gateway handles as many requests as it may.");
   } else {
-    status = co_await Run(exchange, chat, request_id, arrival);
+    status = co_await Run(exchange, chat, request_id, timing);
   }
+  AddSpan(timing.trace, {.track = "request",
+                         .name = "request",
+                         .begin = timing.began,
+                         .end = parts_.clock->Now(),
+                         .args = {{{"code", static_cast<int64_t>(status.code())}}}});
   if (status.ok()) co_return;
   if (absl::IsCancelled(status)) {  // nobody is left to be told
     parts_.metrics->ClientGone();
-    spdlog::info("request cancelled request={}", request_id);
+    spdlog::info("request cancelled request={} trace={}", request_id, LogValue(timing.trace_id));
     co_return;
   }
   if (!absl::IsInvalidArgument(status) && !absl::IsNotFound(status)) {
-    spdlog::warn("request failed request={} code={} reason=\"{}\"", request_id,
-                 absl::StatusCodeToString(status.code()), std::string(status.message()));
+    spdlog::warn("request failed request={} trace={} code={} reason={}", request_id,
+                 LogValue(timing.trace_id), absl::StatusCodeToString(status.code()),
+                 LogValue(std::string(status.message())));
+  } else if (parts_.options->log_requests) {
+    spdlog::info("request refused request={} trace={} code={} reason={}", request_id,
+                 LogValue(timing.trace_id), absl::StatusCodeToString(status.code()),
+                 LogValue(std::string(status.message())));
   }
   if (exchange.status() == 0) {
     co_await ReplyError(exchange, *parts_.options, status);
@@ -149,26 +196,34 @@ asio::awaitable<absl::StatusOr<GenerateHandler::Prepared>> GenerateHandler::Prep
 }
 
 asio::awaitable<absl::Status> GenerateHandler::Run(HttpExchange& exchange, bool chat,
-                                                   const std::string& request_id,
-                                                   absl::Time arrival) {
-  absl::StatusOr<Prepared> made = co_await PrepareAside(
-      exchange.request().body, chat, absl::StrCat(request_id, "-", RandomHex(8)));
+                                                   const std::string& request_id, Timing& timing) {
+  const HttpRequest& http = exchange.request();
+  if (parts_.options->log_prompts) {
+    spdlog::info("request body request={} body={}", request_id, LogValue(http.body));
+  }
+  absl::StatusOr<Prepared> made =
+      co_await PrepareAside(http.body, chat, absl::StrCat(request_id, "-", RandomHex(8)));
+  AddSpan(timing.trace, {.track = "request",
+                         .name = "template and tokens",
+                         .begin = timing.began,
+                         .end = parts_.clock->Now()});
   if (!made.ok()) co_return made.status();
-  const Prepared& prepared = *made;
+  Prepared& prepared = *made;
+  PassTraceOn(http, &prepared.plan.requests);
   Generation generation(exchange.executor(), parts_.pool, parts_.progress, prepared.plan.requests,
-                        arrival + parts_.options->request_timeout,
-                        static_cast<size_t>(parts_.options->max_buffered_events));
+                        timing.arrival + parts_.options->request_timeout,
+                        static_cast<size_t>(parts_.options->max_buffered_events), timing.trace);
   exchange.WatchDisconnect(generation.Abandoner());
   if (absl::Status status = generation.Start(); !status.ok()) co_return status;
   Answer answer(
       &prepared.fields, &prepared.plan, prepared.echo,
       MetaOf(chat, request_id, prepared.model_name, prepared.plan.seed, generation.identity()),
       parts_.model);
-  Timing timing{arrival, false, std::vector<absl::Time>(prepared.plan.requests.size(), arrival)};
+  timing.last.assign(prepared.plan.requests.size(), timing.arrival);
   const bool stream = prepared.fields.stream;
   absl::Status status = co_await Pump(exchange, generation, answer, stream, timing);
   if (status.ok()) status = co_await Conclude(exchange, answer, stream);
-  if (status.ok()) Account(answer, prepared.plan.requests.size(), arrival);
+  if (status.ok()) Account(answer, prepared.plan.requests.size(), request_id, timing);
   co_return status;
 }
 
@@ -187,12 +242,14 @@ asio::awaitable<absl::Status> GenerateHandler::Pump(HttpExchange& exchange, Gene
         const absl::Time now = absl::Now();
         absl::Time& last = timing.last[event.choice];
         if (!std::exchange(timing.first_seen, true)) {
+          timing.first = now;
           parts_.metrics->FirstToken(absl::ToDoubleSeconds(now - timing.arrival));
         } else {
           parts_.metrics->InterToken(absl::ToDoubleSeconds(now - last) / static_cast<double>(made));
         }
         last = now;
       }
+      TraceEvent(timing.trace, event, parts_.clock->Now());
       if (answer.finished(event.choice)) generation.Close(event.choice);
       if (!stream) continue;
       if (!co_await SendAll(exchange, chunks))
@@ -230,14 +287,24 @@ asio::awaitable<absl::Status> GenerateHandler::Conclude(HttpExchange& exchange, 
   co_return absl::OkStatus();
 }
 
-void GenerateHandler::Account(const Answer& answer, size_t choices, absl::Time arrival) {
+void GenerateHandler::Account(const Answer& answer, size_t choices, const std::string& request_id,
+                              const Timing& timing) {
   for (size_t i = 0; i < choices; ++i) {
     parts_.metrics->ChoiceFinished(answer.reason(static_cast<int64_t>(i)));
   }
   const Usage usage = answer.usage();
-  parts_.metrics->RequestFinished(absl::ToDoubleSeconds(absl::Now() - arrival), usage.prompt_tokens,
+  const absl::Duration total = absl::Now() - timing.arrival;
+  parts_.metrics->RequestFinished(absl::ToDoubleSeconds(total), usage.prompt_tokens,
                                   usage.completion_tokens);
   parts_.metrics->Speculation(answer.stats());
+  if (!parts_.options->log_requests) return;
+  spdlog::info(
+      "request done request={} trace={} choices={} prompt_tokens={} tokens={} "
+      "first_token_ms={:.1f} "
+      "total_ms={:.1f}",
+      request_id, LogValue(timing.trace_id), choices, usage.prompt_tokens, usage.completion_tokens,
+      timing.first_seen ? absl::ToDoubleMilliseconds(timing.first - timing.arrival) : 0.0,
+      absl::ToDoubleMilliseconds(total));
 }
 
 }  // namespace lynx

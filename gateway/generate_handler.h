@@ -14,6 +14,7 @@
 #include "gateway/progress.h"
 #include "gateway/server_pool.h"
 #include "gateway/text_model.h"
+#include "runtime/request_trace.h"
 
 namespace lynx {
 
@@ -24,6 +25,8 @@ struct GatewayParts {
   ServerPool* pool;
   ProgressMonitor* progress;
   GatewayMetrics* metrics;
+  TraceBook* traces;
+  const Clock* clock;
   boost::asio::thread_pool* text_pool;
 };
 
@@ -56,14 +59,15 @@ class GenerateHandler {
   boost::asio::awaitable<absl::StatusOr<Prepared>> PrepareAside(const std::string& body, bool chat,
                                                                 std::string request_id) const;
   boost::asio::awaitable<absl::Status> Run(HttpExchange& exchange, bool chat,
-                                           const std::string& request_id, absl::Time arrival);
+                                           const std::string& request_id, Timing& timing);
   boost::asio::awaitable<absl::Status> Pump(HttpExchange& exchange, Generation& generation,
                                             Answer& answer, bool stream, Timing& timing);
   boost::asio::awaitable<bool> SendAll(HttpExchange& exchange,
                                        const std::vector<std::string>& chunks);
   boost::asio::awaitable<absl::Status> Conclude(HttpExchange& exchange, Answer& answer,
                                                 bool stream);
-  void Account(const Answer& answer, size_t choices, absl::Time arrival);
+  void Account(const Answer& answer, size_t choices, const std::string& request_id,
+               const Timing& timing);
 
   const GatewayParts parts_;
   std::atomic<int64_t> active_{0};

@@ -49,10 +49,11 @@ bool Retryable(const absl::Status& status) {
 
 Generation::Generation(const asio::any_io_executor& executor, ServerPool* pool,
                        ProgressMonitor* progress, std::vector<v1::GenerateRequest> requests,
-                       absl::Time deadline, size_t max_buffered)
+                       absl::Time deadline, size_t max_buffered, TracePtr trace)
     : pool_(pool),
       progress_(progress),
       deadline_(deadline),
+      trace_(std::move(trace)),
       inbox_(std::make_shared<EventInbox>(executor, max_buffered)),
       choices_(requests.size()) {
   for (size_t i = 0; i < requests.size(); ++i) choices_[i].request = std::move(requests[i]);
@@ -91,6 +92,7 @@ absl::Status Generation::Call(int64_t index, std::optional<ServerId> instead_of)
   choice.server = pick.server;
   choice.lease = std::move(pick.lease);
   choice.attempt = attempt;
+  if (trace_ != nullptr) trace_->AddPeer({pick.address, request.request_id()});
   choice.call =
       pick.client->Generate(std::move(request), deadline_,
                             std::make_shared<InboxSink>(inbox_, progress_, index, attempt));

@@ -12,6 +12,7 @@
 #include "gateway/event_inbox.h"
 #include "gateway/progress.h"
 #include "gateway/server_pool.h"
+#include "runtime/request_trace.h"
 
 namespace lynx {
 
@@ -25,9 +26,10 @@ struct ChoiceEvent {
 class Generation {
  public:
   // `pool` and `progress` outlive this. `requests`: one for each choice, without prefill addresses.
+  // `trace` may be null.
   Generation(const boost::asio::any_io_executor& executor, ServerPool* pool,
              ProgressMonitor* progress, std::vector<v1::GenerateRequest> requests,
-             absl::Time deadline, size_t max_buffered);
+             absl::Time deadline, size_t max_buffered, TracePtr trace);
   ~Generation();
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
@@ -69,6 +71,7 @@ class Generation {
   ServerPool* const pool_;
   ProgressMonitor* const progress_;
   const absl::Time deadline_;
+  const TracePtr trace_;
   const std::shared_ptr<EventInbox> inbox_;
   std::vector<Choice> choices_;
   std::optional<v1::Identity> identity_;

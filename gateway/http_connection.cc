@@ -102,6 +102,8 @@ void HttpConnection::TakeRequest(Parser& parser) {
   request_.path = ToString(message.target().substr(0, message.target().find('?')));
   request_.authorization = ToString(message[http::field::authorization]);
   request_.request_id_header = ToString(message["X-Request-Id"]);
+  request_.trace_parent = ToString(message["traceparent"]);
+  request_.trace_state = ToString(message["tracestate"]);
   request_.body = std::move(message.body());
 }
 

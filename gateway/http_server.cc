@@ -1,7 +1,5 @@
 #include "gateway/http_server.h"
 
-#include <spdlog/spdlog.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -12,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gateway/http_connection.h"
+#include "runtime/log.h"
 
 namespace lynx {
 
@@ -58,7 +57,7 @@ asio::awaitable<void> HttpServer::Accept() {
     if (error == asio::error::operation_aborted) break;
     if (error) {
       // Out of file descriptors, say: existing connections must go on and free some.
-      spdlog::warn("accept failed reason=\"{}\"", error.message());
+      spdlog::warn("accept failed reason={}", LogValue(error.message()));
       asio::steady_timer pause(co_await asio::this_coro::executor, std::chrono::milliseconds(50));
       co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
       continue;
@@ -83,7 +82,7 @@ asio::awaitable<void> HttpServer::Run(std::shared_ptr<HttpConnection> connection
       co_await connection->Serve();
     }
   } catch (const std::exception& e) {  // of the libraries: memory, an unusable socket
-    spdlog::error("connection failed reason=\"{}\"", e.what());
+    spdlog::error("connection failed reason={}", LogValue(e.what()));
   }
   absl::MutexLock lock(&mu_);
   connections_.erase(connection);

@@ -16,6 +16,7 @@ struct HttpRequest {
   std::string path;  // without the query
   std::string body;
   std::string authorization, request_id_header;
+  std::string trace_parent, trace_state;  // the W3C trace context's headers
 };
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;

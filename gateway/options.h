@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gateway/openai_request.h"
+#include "runtime/request_trace.h"
 
 namespace lynx {
 
@@ -67,6 +68,10 @@ struct GatewayOptions {
   int retry_after_s = 1;                                // 0: refusals carry no Retry-After
   absl::Duration request_timeout = absl::Seconds(600);  // one deadline for all servers and retries
   absl::Duration stall_timeout = absl::Seconds(120);    // no event for so long: /health says 503
+
+  TraceLimits trace;
+  bool log_requests = true;  // a line for each request that ends
+  bool log_prompts = false;  // bodies of requests too
 
   bool vllm_metrics = true;  // also under vLLM's names, for dashboards and endpoint pickers
 

@@ -51,6 +51,9 @@ GatewayOptions GatewayOptionsFromConfig(const Config& config) {
           .retry_after_s = static_cast<int>(c.retry_after_s),
           .request_timeout = absl::Seconds(c.request_timeout_s),
           .stall_timeout = absl::Seconds(c.stall_timeout_s),
+          .trace = {.requests = config.trace.requests, .spans = config.trace.spans},
+          .log_requests = config.log.requests,
+          .log_prompts = config.log.prompts,
           .vllm_metrics = c.vllm_metrics};
 }
 

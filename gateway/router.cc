@@ -1,5 +1,6 @@
 #include "gateway/router.h"
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
@@ -19,6 +20,8 @@ namespace {
 
 constexpr char kVersion[] = "0.1.0";
 constexpr size_t kRequestIdBytesMax = 128;
+constexpr char kModelPath[] = "/v1/models/";
+constexpr char kTracePath[] = "/lynx/trace/";
 
 // What a client sends goes into headers, logs and ids: only if it is harmless there.
 std::string RequestId(const std::string& sent) {
@@ -57,7 +60,10 @@ std::string RouteName(const std::string& path) {
                             "/metrics", "/version", "/tokenize", "/detokenize"}) {
     if (path == known) return path;
   }
-  return absl::StartsWith(path, "/v1/models/") ? "/v1/models" : "other";
+  for (const char* folder : {kModelPath, kTracePath}) {
+    if (absl::StartsWith(path, folder)) return std::string(folder, std::strlen(folder) - 1);
+  }
+  return "other";
 }
 
 bool IsOpen(const std::string& path) {
@@ -82,7 +88,8 @@ Router::Router(const GatewayParts& parts, ApiKeys keys, std::function<int64_t()>
       keys_(std::move(keys)),
       connections_(std::move(connections)),
       started_(absl::ToUnixSeconds(absl::Now())),
-      generate_(parts) {}
+      generate_(parts),
+      trace_(parts) {}
 
 asio::awaitable<void> Router::Handle(HttpExchange& exchange) {
   const HttpRequest& request = exchange.request();
@@ -147,6 +154,9 @@ asio::awaitable<void> Router::Dispatch(HttpExchange& exchange, const std::string
   if (path == "/v1/chat/completions" || path == "/v1/completions") {
     co_return co_await generate_.Handle(exchange, path == "/v1/chat/completions", request_id);
   }
+  if (absl::StartsWith(path, kTracePath)) {
+    co_return co_await trace_.Handle(exchange, path.substr(sizeof kTracePath - 1));
+  }
   absl::StatusOr<HttpResponse> response = Answer(request);
   if (!response.ok()) co_return co_await ReplyError(exchange, *parts_.options, response.status());
   co_await exchange.Reply(*std::move(response));
@@ -180,7 +190,7 @@ absl::StatusOr<HttpResponse> Router::Models(const std::string& path) const {
   // Kubernetes takes this for readiness.
   if (pool.decode_ready == 0) return absl::UnavailableError(pool.problem);
   const bool all = path == "/v1/models";
-  const std::string wanted = all ? "" : Unescaped(path.substr(sizeof("/v1/models/") - 1));
+  const std::string wanted = all ? "" : Unescaped(path.substr(sizeof kModelPath - 1));
   OrderedJson data = OrderedJson::array();
   for (const std::string& name : names) {
     OrderedJson model = {{"id", name},         {"object", "model"},       {"created", started_},

@@ -9,6 +9,7 @@
 #include "gateway/api_keys.h"
 #include "gateway/generate_handler.h"
 #include "gateway/http_types.h"
+#include "gateway/trace_handler.h"
 
 namespace lynx {
 
@@ -39,6 +40,7 @@ class Router {
   const std::function<int64_t()> connections_;
   const int64_t started_;  // Unix seconds
   GenerateHandler generate_;
+  TraceHandler trace_;
   std::atomic<bool> draining_{false};
 };
 

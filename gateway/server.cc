@@ -35,10 +35,12 @@ class GatewayServerImpl final : public GatewayServer {
         model_(std::move(model)),
         progress_(&clock_),
         metrics_(options_.vllm_metrics),
+        traces_(options_.trace),
         pool_(ServerPool::Create(options_.pool, std::move(clients), &clock_)),
         io_(options_.io_threads),
         text_pool_(options_.text_threads),
-        router_({&options_, model_.get(), pool_.get(), &progress_, &metrics_, &text_pool_},
+        router_({&options_, model_.get(), pool_.get(), &progress_, &metrics_, &traces_, &clock_,
+                 &text_pool_},
                 std::move(keys), [this] { return http_.connections(); }),
         http_(&io_, options_.http, options_.retry_after_s,
               [this](HttpExchange& exchange) { return router_.Handle(exchange); }) {}
@@ -129,6 +131,7 @@ class GatewayServerImpl final : public GatewayServer {
   SteadyClock clock_;
   ProgressMonitor progress_;
   GatewayMetrics metrics_;
+  TraceBook traces_;
   const std::shared_ptr<ServerPool> pool_;
   std::vector<std::unique_ptr<NameWatch>> names_;  // of the pool's servers
   mutable asio::io_context io_;                    // posting to it changes nothing that is seen

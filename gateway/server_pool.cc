@@ -1,13 +1,12 @@
 #include "gateway/server_pool.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "gateway/random_id.h"
 #include "proto/identity_fields.h"
+#include "runtime/log.h"
 #include "runtime/status.h"
 
 namespace lynx {
@@ -160,9 +159,8 @@ std::pair<ServerCondition, std::string> ServerPool::Judge(
 
 void ServerPool::SetCondition(Server& server, ServerCondition condition, std::string reason) {
   if (server.condition != condition) {
-    spdlog::info("server role={} address={} condition={} reason=\"{}\"",
-                 ServerRoleName(server.role), server.address, ServerConditionName(condition),
-                 reason);
+    spdlog::info("server role={} address={} condition={} reason={}", ServerRoleName(server.role),
+                 server.address, ServerConditionName(condition), LogValue(reason));
   }
   server.condition = condition;
   server.reason = std::move(reason);
@@ -209,6 +207,7 @@ absl::StatusOr<ServerPool::Pick> ServerPool::Choose(Query query) {
   Server& server = servers_.at(route->decode);
   Pick pick;
   pick.server = route->decode;
+  pick.address = server.address;
   pick.client = std::shared_ptr<DecodeClient>(server.client, server.decode);
   pick.identity = server.info.identity();
   for (const ServerId id : route->prefill) {

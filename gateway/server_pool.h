@@ -101,6 +101,7 @@ class ServerPool : public std::enable_shared_from_this<ServerPool> {
   // A decode server to use once.
   struct Pick {
     ServerId server{};
+    std::string address;
     std::shared_ptr<DecodeClient> client;
     v1::Identity identity;
     std::vector<std::string> prefill_addresses;  // of the same identity, best first

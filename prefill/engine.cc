@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "prefill/run_report.h"
 #include "proto/convert.h"
+#include "runtime/trace_context.h"
 
 namespace lynx::prefill {
 
@@ -106,6 +108,10 @@ absl::StatusOr<std::unique_ptr<Run>> Engine::MakeRun(v1::RunRequest request, Ses
                                                    "server has ",
                                                    options_.staging_bytes));
   }
+  if (options_.traces != nullptr) {
+    run->trace =
+        options_.traces->Open(run->request.request_id(), TraceId(run->request.trace().parent()));
+  }
   return run;
 }
 
@@ -181,6 +187,8 @@ bool Engine::AskForGrants() {
     if (run->phase != Phase::kQueued || clock_.Now() < run->not_before) continue;
     if (!ReserveRun(*run, places_)) break;
     run->phase = Phase::kAsked;
+    run->asked = clock_.Now();
+    TraceWait(*run, "wait for memory", std::max(run->submitted, run->not_before), run->asked);
     any = true;
     v1::PrefillToDecode message;
     message.set_ready(true);
@@ -200,6 +208,7 @@ void Engine::Finish(RunId id, const absl::Status& status) {
   }
   unfinished_.fetch_sub(1);
   CountEnd(*run, status);
+  ReportEnd(*run, status, clock_.Now(), options_.log_requests);
   // Nothing that is queued may reach its memory once it is somebody else's.
   if (run->kv != nullptr) backend_->kv_ops().WaitFor(backend_->kv_ops().Now());
   bool released = true;

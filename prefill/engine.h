@@ -28,6 +28,7 @@
 #include "proto/lynx.pb.h"
 #include "runtime/clock.h"
 #include "runtime/published.h"
+#include "runtime/request_trace.h"
 #include "runtime/status.h"
 #include "transfer/lost_sessions.h"
 #include "transfer/sender.h"
@@ -53,6 +54,8 @@ struct EngineOptions {
   Nanos not_yet_retry = std::chrono::milliseconds(20);  // how long a run waits after not_yet
   KvTarget target = KvTarget::kInt8;  // of this server; a run that asks for another is refused
   int64_t max_context = 0;            // 0: the model's
+  TraceBook* traces = nullptr;        // outlives the engine; null: runs are not traced
+  bool log_requests = false;          // a line for each that ends
 };
 
 struct EngineStats {

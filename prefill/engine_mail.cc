@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "prefill/engine.h"
+#include "prefill/run_report.h"
 
 namespace lynx::prefill {
 
@@ -57,6 +58,7 @@ void Engine::OnMessage(Run& run, const v1::DecodeToPrefill& message) {
     case v1::DecodeToPrefill::kMissing:
       return OnMissing(run, message.missing());
     case v1::DecodeToPrefill::kPromote:
+      TraceMoment(run, "request", "promoted", clock_.Now());
       if (run.transfer_begun) sender_.Promote(run.key).IgnoreError();
       return;
     case v1::DecodeToPrefill::kRawGrant:
@@ -74,6 +76,7 @@ void Engine::OnGrant(Run& run) {
   run.phase = Phase::kComputing;
   run.granted_at = clock_.Now();
   measures_.queue_s.Observe(run.granted_at - run.submitted);
+  TraceWait(run, "wait for the grant", run.asked, clock_.Now());
   if (!run.request.transfer_kv()) return;
   if (awaiting_release_.contains(run.key)) {
     return Finish(run.id, absl::AlreadyExistsError("this transfer id is in use"));
@@ -104,6 +107,7 @@ void Engine::OnMissing(Run& run, const v1::Missing& missing) {
     ids.push_back({block.layer(), static_cast<BlockKind>(block.kind()), block.page()});
   }
   measures_.missing_blocks.Add(ids.size());
+  TraceMoment(run, "request", "blocks sent again", clock_.Now(), {"blocks", std::ssize(ids)});
   if (run.transfer_begun) sender_.Resend(run.key, ids).status().IgnoreError();
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "prefill/engine.h"
+#include "prefill/run_report.h"
 #include "proto/convert.h"
 
 namespace lynx::prefill {
@@ -32,12 +33,14 @@ bool Engine::RunChunk() {
   transformer_->Forward(PassKind::kPrefill, pass,
                         {.queued = [&](int layer) { QueueLayer(layer, counts); },
                          .done = [&](int layer) { OfferLayer(layer); }});
+  const Nanos ended = clock_.Now();
   int64_t base = 0;
   for (size_t i = 0; i < runs.size(); ++i) {
+    TraceChunk(*runs[i], counts[i], rows, began, ended);
     FinishChunk(*runs[i], base, counts[i]);
     base += counts[i];
   }
-  measures_.pass_s.Observe(clock_.Now() - began);
+  measures_.pass_s.Observe(ended - began);
   measures_.pass_rows.Observe(static_cast<double>(rows));
   prompt_tokens_ += rows;
   ++steps_;
@@ -92,6 +95,7 @@ void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
   run.phase = Phase::kSent;
   run.first_token_at = clock_.Now();
   measures_.compute_s.Observe(run.first_token_at - run.granted_at);
+  TraceMoment(run, "request", "first token, all blocks offered", clock_.Now());
   v1::PrefillToDecode message;
   message.set_all_sent(true);
   Tell(run, std::move(message));

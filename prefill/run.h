@@ -15,6 +15,7 @@
 #include "model/sampling.h"
 #include "proto/lynx.pb.h"
 #include "runtime/clock.h"
+#include "runtime/request_trace.h"
 #include "runtime/status.h"
 #include "transfer/block.h"
 
@@ -39,8 +40,10 @@ struct Run {
   Nanos submitted{0};
   Nanos granted_at{0};
   Nanos first_token_at{0};
+  TracePtr trace;  // null: not traced
   Phase phase = Phase::kQueued;
   Nanos not_before{0};  // kQueued: when to ask (again)
+  Nanos asked{0};       // kAsked: since when
 
   KvGeometry geometry;  // of the format on the wire
   std::unique_ptr<KvSequence>

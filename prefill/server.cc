@@ -56,9 +56,11 @@ class ServerImpl final : public Server {
 
 void ServerImpl::StartEngine() {
   core_.StartEngine([this](ThreadPool& pool) {
-    return std::make_unique<Engine>(options_.engine, served_.model.config,
-                                    served_.TakeBackend(pool), core_.clock(), sender_, outboxes_,
-                                    [this] { core_.Wake(); });
+    EngineOptions options = options_.engine;
+    options.traces = &core_.traces();
+    options.log_requests = options_.log_requests;
+    return std::make_unique<Engine>(options, served_.model.config, served_.TakeBackend(pool),
+                                    core_.clock(), sender_, outboxes_, [this] { core_.Wake(); });
   });
 }
 
@@ -74,6 +76,7 @@ absl::Status ServerImpl::Start() {
   const ServiceOptions service{
       .info = served_.info,
       .condition = [this](v1::ServerInfo* info) { core_.FillCondition(info); },
+      .traces = &core_.traces(),
       .page_bytes = page_bytes,
       .data_host = options_.data_host,
       .channel = options_.channel,

@@ -59,6 +59,8 @@ absl::StatusOr<ServerOptions> MakeServerOptions(const Config& config) {
   options.metrics_port = prefill.metrics_port;
   options.vllm_metrics = prefill.vllm_metrics;
   options.stall_timeout = std::chrono::seconds(prefill.stall_timeout_s);
+  options.trace = MakeTraceLimits(config.trace);
+  options.log_requests = config.log.requests;
   return options;
 }
 

@@ -156,4 +156,9 @@ grpc::ServerUnaryReactor* Service::Info(grpc::CallbackServerContext* context,
   return reactor;
 }
 
+grpc::ServerUnaryReactor* Service::Trace(grpc::CallbackServerContext* context,
+                                         const v1::TraceRequest* request, v1::TraceReply* reply) {
+  return AnswerTrace(context, options_.traces, clock_, *request, reply);
+}
+
 }  // namespace lynx::prefill

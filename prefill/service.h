@@ -31,6 +31,7 @@ class RunOutboxes final : public RunSink {
 struct ServiceOptions {
   v1::ServerInfo info;                             // its unchanging part
   std::function<void(v1::ServerInfo*)> condition;  // adds whether it drains or stalls; any thread
+  const TraceBook* traces = nullptr;               // outlives the service; null: nothing is traced
   int64_t page_bytes = 1;  // of a prompt page at its target, in pages_total's unit
   std::string data_host;   // told to those who join; empty: the one they called
   ChannelKind channel = ChannelKind::kTcp;
@@ -56,6 +57,8 @@ class Service final : public v1::Prefill::CallbackService {
       grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context,
                                  const v1::InfoRequest* request, v1::ServerInfo* reply) override;
+  grpc::ServerUnaryReactor* Trace(grpc::CallbackServerContext* context,
+                                  const v1::TraceRequest* request, v1::TraceReply* reply) override;
 
  private:
   class RunCall;

@@ -20,6 +20,7 @@
 #include "proto/lynx.pb.h"
 #include "proto/role_options.h"
 #include "runtime/engine_thread.h"
+#include "runtime/request_trace.h"
 #include "runtime/status.h"
 #include "runtime/work_progress.h"
 
@@ -36,6 +37,8 @@ struct EngineServerOptions {
   // A step of the engine that takes longer makes the server's health NOT_SERVING until it ends.
   Nanos stall_timeout = std::chrono::seconds(120);
   WorkProgress* load_progress = nullptr;  // of loading the model; may be null
+  TraceLimits trace;
+  bool log_requests = true;  // a line for each request that ends
 };
 
 // A model that is ready to be computed with, and what its server says of itself.
@@ -57,12 +60,14 @@ absl::StatusOr<ServedModel> LoadServedModel(const EngineServerOptions& options, 
 template <typename Engine, typename Service>
 class EngineServer {
  public:
-  explicit EngineServer(const EngineServerOptions& options) : options_(options) {}
+  explicit EngineServer(const EngineServerOptions& options)
+      : options_(options), traces_(options.trace) {}
   ~EngineServer() { Stop(); }
 
   // From any thread: the engine has something new to do.
   void Wake() { wakeup_.Notify(); }
   const Clock& clock() const { return clock_; }
+  TraceBook& traces() { return traces_; }
 
   void StartEngine(const typename EngineThread<Engine>::Make& make) {
     thread_ = std::make_unique<EngineThread<Engine>>(options_.threads, clock_, wakeup_, make);
@@ -120,6 +125,7 @@ class EngineServer {
 
   const EngineServerOptions options_;
   const SteadyClock clock_;
+  TraceBook traces_;
   Wakeup wakeup_;
   std::atomic<bool> draining_{false};
   std::unique_ptr<EngineThread<Engine>> thread_;

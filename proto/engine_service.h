@@ -14,6 +14,7 @@
 #include "proto/grpc_call.h"
 #include "proto/lynx.pb.h"
 #include "proto/outbox.h"
+#include "proto/trace_reply.h"
 
 namespace lynx {
 
@@ -67,6 +68,20 @@ class OutboxCall : public Reactor, private OutboxWriter<Message> {
   std::function<void()> cancel_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
+
+// The Trace call of either service; `traces` null: nothing is traced.
+inline grpc::ServerUnaryReactor* AnswerTrace(grpc::CallbackServerContext* context,
+                                             const TraceBook* traces, const Clock& clock,
+                                             const v1::TraceRequest& request,
+                                             v1::TraceReply* reply) {
+  absl::StatusOr<v1::TraceReply> found = traces == nullptr
+                                             ? absl::NotFoundError("nothing is traced here")
+                                             : FindTrace(*traces, request.request_id(), clock);
+  if (found.ok()) *reply = *std::move(found);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(found.status()));
+  return reactor;
+}
 
 // `stats` of either engine; pages of `page_bytes`.
 template <typename Stats>

@@ -1,6 +1,5 @@
 #include "proto/role_main.h"
 
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -41,9 +40,10 @@ std::optional<Config> ConfigFromCommandLine(const char* role, int argc, char** a
     *exit_code = 1;
     return std::nullopt;
   }
-  InitLogging(role, loaded->config.log.level);
+  const LogConfig& log = loaded->config.log;
+  InitLogging(role, log.level, log.format == "json" ? LogFormat::kJson : LogFormat::kText);
   for (const std::string& warning : loaded->warnings) {
-    spdlog::warn("config_ignored what=\"{}\"", warning);
+    spdlog::warn("config_ignored what={}", LogValue(warning));
   }
   return std::move(loaded->config);
 }
@@ -121,7 +121,7 @@ int RoleMain(const char* role, int argc, char** argv, const StartRole& start) {
   reporter.Enter(ServicePhase::kLoading, LoadingProbe(progress), kLoadingExtension);
   const absl::StatusOr<RunningRole> running = start(*config, progress);
   if (!running.ok()) {
-    spdlog::error("start_failed error=\"{}\"", std::string(running.status().message()));
+    spdlog::error("start_failed error={}", LogValue(std::string(running.status().message())));
     return 1;
   }
   spdlog::info("ready {}", running->addresses);

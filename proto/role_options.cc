@@ -1,10 +1,9 @@
 #include "proto/role_options.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <thread>
 
+#include "runtime/log.h"
 #include "transfer/open_data_plane.h"
 
 namespace lynx {
@@ -65,9 +64,13 @@ absl::StatusOr<ChannelKind> ChooseChannel(const TransferConfig& config, const st
   }
   if (!on_gpu) return ChannelKind::kTcp;
   const absl::Status nccl = CheckNccl();
-  spdlog::info("channel_chosen channel={} why=\"{}\"", nccl.ok() ? "nccl" : "tcp",
-               nccl.ok() ? "a GPU, and NCCL was found" : std::string(nccl.message()));
+  spdlog::info("channel_chosen channel={} why={}", nccl.ok() ? "nccl" : "tcp",
+               LogValue(nccl.ok() ? "a GPU, and NCCL was found" : std::string(nccl.message())));
   return nccl.ok() ? ChannelKind::kNccl : ChannelKind::kTcp;
+}
+
+TraceLimits MakeTraceLimits(const TraceConfig& config) {
+  return {.requests = config.requests, .spans = config.spans};
 }
 
 size_t WireBytes(ChannelKind channel, int64_t staging_mib) {

@@ -6,6 +6,7 @@
 
 #include "config/config.h"
 #include "proto/grpc_host.h"
+#include "runtime/request_trace.h"
 #include "transfer/data_plane.h"
 
 namespace lynx {
@@ -18,6 +19,8 @@ NcclOptions MakeNcclOptions(const TransferConfig& config, int64_t gpu);
 // log line says why where it is "auto" on a GPU. FAILED_PRECONDITION: it is nccl, and there is no
 // GPU or no NCCL.
 absl::StatusOr<ChannelKind> ChooseChannel(const TransferConfig& config, const std::string& device);
+
+TraceLimits MakeTraceLimits(const TraceConfig& config);
 
 // Pinned host memory for a GPU's KV (DeviceOptions): none where NCCL moves it.
 size_t WireBytes(ChannelKind channel, int64_t staging_mib);

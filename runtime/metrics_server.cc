@@ -1,7 +1,5 @@
 #include "runtime/metrics_server.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -17,6 +15,8 @@
 #include <list>
 #include <thread>
 #include <utility>
+
+#include "runtime/log.h"
 
 namespace lynx {
 namespace {
@@ -133,7 +133,7 @@ class MetricsServerImpl final : public MetricsServer {
 
   // Out of file descriptors, say: not in a busy loop.
   void AcceptLater(error_code error) {
-    spdlog::warn("metrics_accept_failed reason=\"{}\"", error.message());
+    spdlog::warn("metrics_accept_failed reason={}", LogValue(error.message()));
     pause_.expires_after(kAcceptPause);
     pause_.async_wait([this](error_code cancelled) {
       if (!cancelled && acceptor_.is_open()) Accept();

@@ -1,7 +1,5 @@
 #include "runtime/service_reporter.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string_view>
@@ -9,6 +7,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/time/time.h"
+#include "runtime/log.h"
 
 namespace lynx {
 
@@ -77,7 +76,8 @@ ServiceReporter::ServiceReporter(const ServiceEnvironment& environment)
   if (environment.notify_socket.empty()) return;
   absl::StatusOr<ServiceNotifier> notifier = ServiceNotifier::Open(environment.notify_socket);
   if (!notifier.ok()) {
-    spdlog::warn("service_manager_ignored why=\"{}\"", std::string(notifier.status().message()));
+    spdlog::warn("service_manager_ignored why={}",
+                 LogValue(std::string(notifier.status().message())));
     return;
   }
   notifier_ = *std::move(notifier);
@@ -118,7 +118,7 @@ void ServiceReporter::Tell(const std::string& first_lines) {
   status_ = std::move(status);
   const bool progressing = probe_.progressing();
   if (progressing != progressing_ && phase_ != ServicePhase::kLoading) {
-    spdlog::warn("service_progress progressing={} status=\"{}\"", progressing, status_);
+    spdlog::warn("service_progress progressing={} status={}", progressing, LogValue(status_));
   }
   progressing_ = progressing;
   if (progressing && phase_ == ServicePhase::kLoading) {

@@ -15,6 +15,7 @@ Receiver::FrameLanding::FrameLanding(Receiver* receiver, const FrameHeader& head
     : receiver_(receiver),
       header_(header),
       place_(place),
+      begun_(receiver->Now()),
       transfer_(std::move(transfer)),
       pieces_(std::move(pieces)),
       diverted_(transfer_ == nullptr) {

@@ -58,6 +58,7 @@ class Receiver::FrameLanding final : public Landing {
   Receiver* const receiver_;
   const FrameHeader header_;
   const Place place_;
+  const Nanos begun_;
   const std::shared_ptr<Transfer> transfer_;
   std::vector<Piece> pieces_;             // empty if drained
   std::optional<PayloadHasher> hasher_;   // not of what is on the device

@@ -7,7 +7,8 @@
 
 namespace lynx {
 
-Receiver::Receiver(std::function<void()> wake) : wake_(std::move(wake)) {}
+Receiver::Receiver(std::function<void()> wake, const Clock* clock)
+    : wake_(std::move(wake)), clock_(clock) {}
 Receiver::~Receiver() = default;
 
 absl::StatusOr<Receiver::Transfer*> Receiver::Find(const TransferKey& key) const {
@@ -198,6 +199,7 @@ std::unique_ptr<Landing> Receiver::BeginAt(Place place, SessionId session,
 void Receiver::Publish(const FrameLanding& landing) {
   const FrameHeader& header = landing.header_;
   uint64_t* bytes = &stats_.bytes[static_cast<int>(ClassOf(header.kind))];
+  const Nanos now = Now();
   bool in_run = false;
   for (uint32_t i = 0; i < header.page_count; ++i) {
     bool landed = landing.pieces_[i].state != nullptr;
@@ -205,7 +207,9 @@ void Receiver::Publish(const FrameLanding& landing) {
       completed_.push_back({.transfer = header.transfer,
                             .layer = header.layer,
                             .kind = header.kind,
-                            .first_page = header.first_page + i});
+                            .first_page = header.first_page + i,
+                            .begun = landing.begun_,
+                            .landed = now});
     }
     in_run = landed;
     if (!landed) continue;

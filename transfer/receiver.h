@@ -19,6 +19,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
+#include "runtime/clock.h"
 #include "runtime/status.h"
 #include "transfer/block.h"
 #include "transfer/channel.h"
@@ -50,6 +51,9 @@ struct Completion {
   uint32_t first_page = 0;
   uint32_t pages = 0;
   uint64_t bytes = 0;  // of all of them; a Tail's own length, as it has one page
+  // Of their frame: its header, its last byte. 0 without a clock.
+  Nanos begun{0};
+  Nanos landed{0};
 };
 
 struct ReceiverEvent {
@@ -85,8 +89,8 @@ struct ReceiverStats {
 class Receiver final : public FrameSink {
  public:
   // `wake`: called after completions or events were queued, from an I/O thread, with no lock held;
-  // must be cheap. May be null.
-  explicit Receiver(std::function<void()> wake = nullptr);
+  // must be cheap. May be null. `clock` outlives this; null: completions carry no times.
+  explicit Receiver(std::function<void()> wake = nullptr, const Clock* clock = nullptr);
   ~Receiver() override;  // after the channels that use it
 
   // From now on frames of `key` that come through `session` are taken. ALREADY_EXISTS: the id is
@@ -142,8 +146,10 @@ class Receiver final : public FrameSink {
   void Wake() const {
     if (wake_) wake_();
   }
+  Nanos Now() const { return clock_ == nullptr ? Nanos(0) : clock_->Now(); }
 
   const std::function<void()> wake_;
+  const Clock* const clock_;
 
   mutable absl::Mutex mu_;
   absl::flat_hash_map<TransferId, std::shared_ptr<Transfer>> transfers_ ABSL_GUARDED_BY(mu_);

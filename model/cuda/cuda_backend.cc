@@ -1,10 +1,9 @@
 #include "model/cuda/cuda_backend.h"
 
-#include <spdlog/spdlog.h>
-
 #include "model/cuda/cuda_transformer.h"
 #include "model/cuda/device_sampler.h"
 #include "model/warm_up.h"
+#include "runtime/log.h"
 
 namespace lynx::cuda {
 namespace {
@@ -92,8 +91,8 @@ absl::StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Create(
                    CudaKvOps::Create(backend->stream_.get(), AsideBytes(config, options)));
   backend->arithmetic_ =
       absl::StrCat("sm_", properties.major, properties.minor, " ", backend->weights_->Identity());
-  spdlog::info("event=gpu_opened device={} name=\"{}\" arithmetic=\"{}\"", options.device,
-               properties.name, backend->arithmetic_);
+  spdlog::info("event=gpu_opened device={} name={} arithmetic={}", options.device,
+               LogValue(properties.name), LogValue(backend->arithmetic_));
   return backend;
 }
 

@@ -1,9 +1,9 @@
 #include "runtime/cuda/cuda_status.h"
 
-#include <spdlog/spdlog.h>
-
 #include <cstdlib>
 #include <string>
+
+#include "runtime/log.h"
 
 namespace lynx::cuda {
 namespace {
@@ -41,7 +41,7 @@ void Must(const absl::Status& status) {
   if (status.ok()) [[likely]] {
     return;
   }
-  spdlog::critical("event=device_failed error=\"{}\"", std::string(status.message()));
+  spdlog::critical("event=device_failed error={}", LogValue(std::string(status.message())));
   spdlog::shutdown();  // writes what is queued
   std::_Exit(EXIT_FAILURE);
 }

@@ -70,6 +70,7 @@ TEST_CASE("wrong command lines are one clear line and exit code 2") {
   RequireError("bench nothing", 2, "subcommand");
   RequireError("up --device tpu --model m", 2, "tpu");
   RequireError("probe", 2, "url");
+  RequireError("trace", 2, "request");
   RequireError("probe http://localhost:1/ --timeout -1", 2, "--timeout");
 }
 
@@ -91,6 +92,9 @@ TEST_CASE("what goes wrong later is one clear line and exit code 1") {
     RequireError(std::string("probe ") + url, 1, "neither");
   }
   RequireError("probe http://127.0.0.1:1/health", 1, "does not answer");
+  RequireError("trace some-request --gateway http://127.0.0.1:1", 1, "http://127.0.0.1:1: ");
+  RequireError("trace 'a/../b'", 1, "X-Request-Id");
+  RequireError("trace a --api-key-file /nowhere.txt", 1, "/nowhere.txt");
   RequireError("probe grpc://127.0.0.1:1 --timeout 60", 1, "grpc://127.0.0.1:1: ");
 }
 

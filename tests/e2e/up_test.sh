@@ -91,6 +91,30 @@ streamed = "".join(c["choices"][0]["text"] for c in chunks if c["choices"])
 sys.exit(streamed != json.loads(sys.argv[2])["choices"][0]["text"])
 PY
 
+# A request's course through all three servers.
+trace_id=0af7651916cd43dd8448eb211c80319c
+prompt=$(printf 'the quick brown fox %.0s' {1..25})
+curl -sS --max-time 60 -H 'Content-Type: application/json' -H 'X-Request-Id: traced-1' \
+  -H "traceparent: 00-$trace_id-b7ad6b7169203331-01" "$url/completions" \
+  -d "{\"prompt\": \"$prompt\", \"max_tokens\": 8, \"temperature\": 0, \"ignore_eos\": true}" >"$work/reply"
+"$lynx" trace traced-1 --gateway "${url%/v1}" --out "$work/trace" || fail "no trace: $(cat "$work/reply")"
+python3 - "$work/trace" "$trace_id" <<'PY' || fail "the trace lacks something: $(cat "$work/trace")"
+import json, sys
+trace = json.load(open(sys.argv[1]))
+assert trace["otherData"] == {"request": "traced-1", "trace_id": sys.argv[2]}, trace["otherData"]
+names = {e["pid"]: e["args"]["name"].split()[0] for e in trace["traceEvents"] if e["name"] == "process_name"}
+seen = {(names[e["pid"]], e["cat"], e["name"]) for e in trace["traceEvents"] if e["ph"] != "M"}
+wanted = {("gateway", "request", "request"), ("gateway", "events", "committed"), ("decode", "request", "request"),
+          ("decode", "anchor", "frame"), ("decode", "residual", "frame"), ("decode", "tokens", "first token"),
+          ("decode", "tokens", "committed"), ("decode", "request", "KV complete"), ("prefill", "request", "run"),
+          ("prefill", "passes", "chunk")}
+assert wanted <= seen, wanted - seen
+assert any(("decode", "passes", name) in seen for name in ("decode", "verify")), seen
+PY
+for line in 'role=gateway request done request=traced-1' 'role=decode request done request=traced-1-' 'role=prefill run done request=traced-1-'; do
+  until_true 10 grep -q "$line.* trace=$trace_id " "$work/err" || fail "no line: $line"
+done
+
 # The prefill process dies while a prompt's KV is on its way.
 prompt=$(printf 'the quick brown fox %.0s' {1..150})
 python3 -c 'import json, sys; print(json.dumps({"model": sys.argv[1], "prompt": sys.argv[2], "max_tokens": 8, "temperature": 0, "ignore_eos": True, "stream": True}))' \

@@ -113,4 +113,56 @@ TEST_CASE("a server that hangs loses the requests without a token to another one
   CHECK_THAT(begun.Read().body, Catch::Contains(R"("content":"c")"));
 }
 
+TEST_CASE("a trace context is passed on as it came, if it is one") {
+  v1::TraceContext heard;
+  GatewayFixture gateway([&](FakeCall& call) {
+    heard = call.request.trace();
+    Alphabet(call);
+  });
+  const auto ask = [&](const std::string& headers) {
+    heard.Clear();
+    CHECK(gateway.Connect().Call("POST", kChat, ChatBody(R"("max_tokens":1)"), headers).status ==
+          200);
+    return heard.parent() + "|" + heard.state();
+  };
+  const std::string parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  CHECK(ask("Traceparent: " + parent + "\r\nTracestate: a=1,b=2\r\n") == parent + "|a=1,b=2");
+  CHECK(ask("traceparent: " + parent + "\r\n") == parent + "|");
+  CHECK(ask("traceparent: " + parent + "0\r\ntracestate: a=1\r\n") == "|");
+  CHECK(ask("tracestate: a=1\r\n") == "|");
+}
+
+TEST_CASE("a request's trace has the gateway's part and names servers that do not answer") {
+  GatewayFixture gateway(Alphabet);
+  TestClient client = gateway.Connect();
+  CHECK(client.Call("GET", "/lynx/trace/r-1").status == 404);
+  REQUIRE(client
+              .Call("POST", kChat, ChatBody(R"("max_tokens":3)"),
+                    "X-Request-Id: r-1\r\ntraceparent: "
+                    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n")
+              .status == 200);
+  const nlohmann::json trace = client.Call("GET", "/lynx/trace/r-1").json();
+  CHECK(trace["otherData"]["request"] == "r-1");
+  CHECK(trace["otherData"]["trace_id"] == "0af7651916cd43dd8448eb211c80319c");
+  REQUIRE(trace["otherData"]["problems"].size() == 1);
+  const std::string problem = trace["otherData"]["problems"][0];
+  CHECK(problem.find("decode 10.0.0.1:1: ") == 0);
+  int committed = 0, whole = 0;
+  for (const nlohmann::json& event : trace["traceEvents"]) {
+    committed += event["name"] == "committed" ? 1 : 0;
+    whole += event["name"] == "request" && event["ph"] == "X" ? 1 : 0;
+  }
+  CHECK(committed == 3);
+  CHECK(whole == 1);
+}
+
+TEST_CASE("tracing can be off") {
+  GatewayOptions options;
+  options.trace.requests = 0;
+  GatewayFixture gateway(Alphabet, options);
+  TestClient client = gateway.Connect();
+  CHECK(client.Call("POST", kChat, ChatBody(""), "X-Request-Id: r-1\r\n").status == 200);
+  CHECK(client.Call("GET", "/lynx/trace/r-1").status == 404);
+}
+
 }  // namespace lynx
