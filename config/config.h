@@ -62,6 +62,7 @@ struct GatewayConfig {
   int64_t io_threads = 1;    // one holds thousands of streams
   int64_t text_threads = 1;  // tokenize long prompts, so that they do not stall streams
 
+  bool page = true;          // a page at / with servers and a playground
   bool vllm_metrics = true;  // /metrics also under vLLM's names, for existing dashboards
 };
 

@@ -81,6 +81,9 @@ void AddGatewayFields(GatewayConfig& c, FieldList& list) {
   list.Int("gateway.io_threads", &c.io_threads, 1, kMaxThreads, "One holds thousands of streams.");
   list.Int("gateway.text_threads", &c.text_threads, 1, kMaxThreads,
            "Tokenize long prompts, so that they do not stall streams.");
+  list.Bool("gateway.page", &c.page,
+            "A page at / that shows the servers and lets people try requests. Whoever reaches the "
+            "port can open it; with api_keys_file it shows nothing without a key.");
   list.Bool("gateway.vllm_metrics", &c.vllm_metrics,
             "/metrics also under vLLM's names, for existing dashboards and endpoint pickers.");
 }

@@ -73,6 +73,7 @@ struct GatewayOptions {
   bool log_requests = true;  // a line for each request that ends
   bool log_prompts = false;  // bodies of requests too
 
+  bool page = true;          // serves the page (page.h)
   bool vllm_metrics = true;  // also under vLLM's names, for dashboards and endpoint pickers
 
   // INVALID_ARGUMENT that names the field.

@@ -54,6 +54,7 @@ GatewayOptions GatewayOptionsFromConfig(const Config& config) {
           .trace = {.requests = config.trace.requests, .spans = config.trace.spans},
           .log_requests = config.log.requests,
           .log_prompts = config.log.prompts,
+          .page = c.page,
           .vllm_metrics = c.vllm_metrics};
 }
 

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "gateway/api_error.h"
 #include "gateway/logprob_json.h"
+#include "gateway/page.h"
+#include "gateway/pool_json.h"
 #include "gateway/random_id.h"
 #include "gateway/utf8.h"
 #include "runtime/status.h"
@@ -56,8 +58,9 @@ std::string Unescaped(const std::string& segment) {
 
 // The route as metrics name it: a fixed set, whatever clients ask for.
 std::string RouteName(const std::string& path) {
-  for (const char* known : {"/v1/chat/completions", "/v1/completions", "/v1/models", "/health",
-                            "/metrics", "/version", "/tokenize", "/detokenize"}) {
+  for (const char* known :
+       {"/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/metrics", "/version",
+        "/tokenize", "/detokenize", "/", "/page.css", "/page.js", "/lynx/pool"}) {
     if (path == known) return path;
   }
   for (const char* folder : {kModelPath, kTracePath}) {
@@ -67,7 +70,7 @@ std::string RouteName(const std::string& path) {
 }
 
 bool IsOpen(const std::string& path) {
-  return path == "/health" || path == "/metrics" || path == "/version";
+  return path == "/health" || path == "/metrics" || path == "/version" || PageFile(path);
 }
 
 bool IsPost(const std::string& path) {
@@ -95,6 +98,7 @@ asio::awaitable<void> Router::Handle(HttpExchange& exchange) {
   const HttpRequest& request = exchange.request();
   const std::string request_id = RequestId(request.request_id_header);
   exchange.AddHeader("X-Request-Id", request_id);
+  exchange.AddHeader("X-Content-Type-Options", "nosniff");
   const std::string& origin = parts_.options->cors_allow_origin;
   if (!origin.empty()) {
     exchange.AddHeader("Access-Control-Allow-Origin", origin);
@@ -137,7 +141,8 @@ asio::awaitable<void> Router::Fail(HttpExchange& exchange, int http_status, std:
 asio::awaitable<void> Router::Dispatch(HttpExchange& exchange, const std::string& request_id) {
   const HttpRequest& request = exchange.request();
   const std::string& path = request.path;
-  if (RouteName(path) == "other") {
+  const bool of_page = path == kPoolPath || PageFile(path);
+  if (RouteName(path) == "other" || (of_page && !parts_.options->page)) {
     co_return co_await Fail(exchange, 404, "not_found_error",
                             absl::StrCat("There is nothing at ", request.method, " ", path, "."));
   }
@@ -167,6 +172,8 @@ absl::StatusOr<HttpResponse> Router::Answer(const HttpRequest& request) {
   if (request.path == "/metrics") return Metrics();
   if (request.path == "/tokenize") return Tokenize(request.body);
   if (request.path == "/detokenize") return Detokenize(request.body);
+  if (request.path == kPoolPath) return JsonReply(PoolJson(parts_.pool->State()));
+  if (std::optional<HttpResponse> file = PageFile(request.path)) return *std::move(file);
   if (request.path == "/health") {
     RETURN_IF_ERROR(Health());
     return JsonReply({{"status", "ok"}});

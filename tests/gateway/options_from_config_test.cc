@@ -68,6 +68,7 @@ TEST_CASE("every option of the sections arrives, in its unit") {
                          &p.resolve_interval_ms}) {
     *value = next++;
   }
+  c.page = false;
   c.vllm_metrics = false;
   const GatewayOptions o = GatewayOptionsFromConfig(config);
   CHECK((o.http.listen_address == "::" && o.http.port == 65535));
@@ -93,7 +94,7 @@ TEST_CASE("every option of the sections arrives, in its unit") {
   CHECK(o.pool.info_interval == absl::Milliseconds(118));
   CHECK(o.pool.info_timeout == absl::Milliseconds(119));
   CHECK(o.pool.resolve_interval == absl::Milliseconds(122));
-  CHECK((o.io_threads == 120 && o.text_threads == 121 && !o.vllm_metrics));
+  CHECK((o.io_threads == 120 && o.text_threads == 121 && !o.page && !o.vllm_metrics));
   c.default_emission = "verified";
   CHECK(GatewayOptionsFromConfig(config).default_emission == v1::EMISSION_VERIFIED);
 }
