@@ -58,6 +58,9 @@ function(lynx_test name)
   if(LYNX_SANITIZE)
     target_compile_options(${name} PRIVATE -O0)  # half the compile time again
   endif()
+  if(LYNX_FUZZ AND "slow" IN_LIST ARG_LABELS)  # nobody waits for them in that tree
+    set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
+  endif()
   target_compile_definitions(${name} PRIVATE
     LYNX_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" LYNX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(ARG_MODELS)

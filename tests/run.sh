@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 deploy/install-deps.sh --tests
 preset="$(tests/preset.sh)"
 cmake --preset "$preset"
-cmake --build --preset "$preset" -j "$(nproc)"
+cmake --build --preset "$preset" -j $(($(nproc) + 1))
 if ! tests/fetch-models.sh; then
   [[ -z "${CI:-}" ]] || { echo "tests/run.sh: the models could not be fetched" >&2; exit 1; }
   echo "tests/run.sh: the models could not be fetched: their tests are skipped" >&2
