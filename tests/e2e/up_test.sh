@@ -144,6 +144,7 @@ wait "$up_pid" || fail "exit code $?"
 for pid in "${pids[@]}"; do gone "$pid" || fail "process $pid is left"; done
 
 # Killed itself, it leaves nobody either.
+: >"$work/out"  # now: the background process may do it after we have read the first one's lines
 "$lynx" up --model "$model" --port 0 "${options[@]}" >"$work/out" 2>"$work/err" &
 up_pid=$!
 until_true 60 ready || fail "not ready the second time"
