@@ -74,10 +74,10 @@ inline grpc::ServerUnaryReactor* AnswerTrace(grpc::CallbackServerContext* contex
                                              const TraceBook* traces, const Clock& clock,
                                              const v1::TraceRequest& request,
                                              v1::TraceReply* reply) {
-  absl::StatusOr<v1::TraceReply> found = traces == nullptr
-                                             ? absl::NotFoundError("nothing is traced here")
-                                             : FindTrace(*traces, request.request_id(), clock);
-  if (found.ok()) *reply = *std::move(found);
+  const absl::StatusOr<v1::TraceReply> found =
+      traces == nullptr ? absl::NotFoundError("nothing is traced here")
+                        : FindTrace(*traces, request.request_id(), clock);
+  if (found.ok()) *reply = *found;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(found.status()));
   return reactor;
