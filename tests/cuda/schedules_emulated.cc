@@ -1,19 +1,32 @@
 #include <catch2/catch.hpp>
+#include <span>
 
 #include "simt.h"
 #include "tests/cuda/schedules.h"
 
 namespace lynx::testing {
 
+namespace {
+
+struct Schedule {
+  uint64_t seed;
+  bool deferred;
+};
+constexpr Schedule kSchedules[] = {{0, true}, {1, false}, {2, true}, {3, false}, {4, true}};
+
+// What sanitizers watch, memory and barriers, shows in any order: one for each kind of copies.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr size_t kCount = 2;
+#else
+constexpr size_t kCount = std::size(kSchedules);
+#endif
+
+}  // namespace
+
 void ForEachSchedule(const std::function<void()>& test) {
   const simt::Options before = simt::options();
   const simt::Stats stats = simt::stats();
-  struct Schedule {
-    uint64_t seed;
-    bool deferred;
-  };
-  for (const Schedule s : {Schedule{0, true}, Schedule{1, false}, Schedule{2, true},
-                           Schedule{3, false}, Schedule{4, true}}) {
+  for (const Schedule& s : std::span(kSchedules).first(kCount)) {
     INFO("schedule seed " << s.seed << (s.deferred ? ", deferred" : ", eager") << " copies");
     simt::options().seed = s.seed;
     simt::options().cp_defer = s.deferred;
