@@ -4,6 +4,7 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <list>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -49,21 +50,23 @@ asio::awaitable<std::vector<absl::StatusOr<v1::TraceReply>>> TraceHandler::Ask(
     const asio::any_io_executor& executor, const std::vector<Question>& questions) {
   if (questions.empty()) co_return std::vector<absl::StatusOr<v1::TraceReply>>();
   auto round = std::make_shared<Round>(executor, questions.size());
+  std::list<TraceClient> clients;  // until every answer is there: none may go in its own callback
   for (size_t i = 0; i < questions.size(); ++i) {
     parts_.progress->CallBegins();
-    AskTrace(questions[i].role, questions[i].peer.address(), questions[i].peer.request_id(),
-             kTimeout,
-             [round, i, progress = parts_.progress](absl::StatusOr<v1::TraceReply> reply) mutable {
-               bool last = false;
-               {
-                 absl::MutexLock lock(&round->mu);
-                 round->answers[i] = std::move(reply);
-                 last = --round->left == 0;
-               }
-               if (last) asio::post(round->bell.get_executor(), [round] { round->bell.cancel(); });
-               round.reset();  // before the owner of its executor is told that nothing refers to it
-               progress->CallEnds();
-             });
+    clients.emplace_back(questions[i].role, questions[i].peer.address());
+    clients.back().Ask(
+        questions[i].peer.request_id(), kTimeout,
+        [round, i, progress = parts_.progress](absl::StatusOr<v1::TraceReply> reply) mutable {
+          bool last = false;
+          {
+            absl::MutexLock lock(&round->mu);
+            round->answers[i] = std::move(reply);
+            last = --round->left == 0;
+          }
+          if (last) asio::post(round->bell.get_executor(), [round] { round->bell.cancel(); });
+          round.reset();  // before the owner of its executor is told that nothing refers to it
+          progress->CallEnds();
+        });
   }
   // On the executor, so the last answer's ring comes behind this.
   boost::system::error_code rung;
