@@ -187,8 +187,8 @@ void Engine::FinishVerification(RowGroup& group) {
   totals_.accepted += outcome.accepted;
   totals_.rolled_back += outcome.rolled_back;
   const int64_t first = group.first_index + 1;
-  TraceMoment(request, "tokens", "verified", clock_.Now(), {"accepted", outcome.accepted},
-              {"rolled_back", outcome.rolled_back});
+  AddMoment(request.trace, "tokens", "verified", clock_.Now(), {"accepted", outcome.accepted},
+            {"rolled_back", outcome.rolled_back});
   if (outcome.rolled_back > 0 && request.proto.emission() == v1::EMISSION_SPECULATIVE) {
     v1::GenerateEvent event;
     event.set_rollback_to(first + outcome.accepted);
@@ -215,8 +215,8 @@ void Engine::SecondToken(Request& request, bool committed) {
 void Engine::EmitCommitted(Request& request, int64_t first_index,
                            std::vector<v1::TokenInfo> infos) {
   totals_.generated_tokens += infos.size();
-  TraceMoment(request, "tokens", "committed", clock_.Now(), {"index", first_index},
-              {"tokens", std::ssize(infos)});
+  AddMoment(request.trace, "tokens", "committed", clock_.Now(), {"index", first_index},
+            {"tokens", std::ssize(infos)});
   if (first_index + std::ssize(infos) > 1) SecondToken(request, /*committed=*/true);
   v1::GenerateEvent event;
   event.mutable_tokens()->set_first_index(first_index);

@@ -142,7 +142,7 @@ void Engine::OnReady(Request& request) {
       if (allowance != allowances_.end()) allowance->second.AllowReady();
     }
     measures_.not_yet.Add();
-    TraceMoment(request, "request", "no memory yet", clock_.Now());
+    AddMoment(request.trace, "request", "no memory yet", clock_.Now());
     reply.mutable_not_yet();
     return peers_.Send(request.attempt, std::move(reply));
   }
@@ -172,7 +172,7 @@ void Engine::OnFirstToken(Request& request, const v1::FirstToken& first) {
   request.first_token_at = clock_.Now();
   measures_.first_token_s.Observe(request.first_token_at - request.submitted);
   measures_.prefill_s.Observe(request.first_token_at - request.granted_at);
-  TraceMoment(request, "tokens", "first token", clock_.Now());
+  AddMoment(request.trace, "tokens", "first token", clock_.Now());
   EmitCommitted(request, 0, {first.token()});
   if (request.sequence.state() == State::kDone) Complete(request);
 }
@@ -214,8 +214,8 @@ void Engine::AttemptFailed(Request& request, const absl::Status& status) {
    : absl::IsFailedPrecondition(status) ? measures_.attempts_mismatched
                                         : measures_.attempts_other)
       .Add();
-  TraceMoment(request, "request", "attempt failed", clock_.Now(),
-              {"code", static_cast<int64_t>(status.code())});
+  AddMoment(request.trace, "request", "attempt failed", clock_.Now(),
+            {"code", static_cast<int64_t>(status.code())});
   CloseAttempt(request);
   ReleaseKv(request);
   const bool untouched = request.sequence.state() == State::kWaiting;
@@ -298,7 +298,7 @@ void Engine::TimeArrivals(Request& request) {
 void Engine::KvComplete(Request& request) {
   if (!request.attempt_open) return;
   if (request.sequence.state() == State::kWaiting) return;  // the first token is still to come
-  TraceMoment(request, "request", "KV complete", clock_.Now());
+  AddMoment(request.trace, "request", "KV complete", clock_.Now());
   v1::DecodeToPrefill done;
   done.set_done(true);
   peers_.Send(request.attempt, std::move(done));
@@ -342,8 +342,8 @@ void Engine::AskForMissing(Request& request) {
   if (!missing.ok() || missing->empty()) return;
   measures_.gap_questions.Add();
   measures_.missing_blocks.Add(missing->size());
-  TraceMoment(request, "request", "blocks asked for again", clock_.Now(),
-              {"blocks", std::ssize(*missing)});
+  AddMoment(request.trace, "request", "blocks asked for again", clock_.Now(),
+            {"blocks", std::ssize(*missing)});
   v1::DecodeToPrefill message;
   for (const BlockId& id : *missing) {
     v1::BlockId* block = message.mutable_missing()->add_blocks();

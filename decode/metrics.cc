@@ -99,7 +99,7 @@ void AddReceiver(const ReceiverStats& receiver, MetricFamilies* out) {
                receiver.frames);
   for (size_t c = 0; c < receiver.bytes.size(); ++c) {
     out->Counter("lynx_transfer_received_bytes_total", "Payload that became present, by class",
-                 receiver.bytes[c], {{"class", kBlockClassLabels[c]}});
+                 receiver.bytes[c], {{"class", kBlockClassNames[c]}});
   }
   const std::pair<const char*, uint64_t> dropped[] = {
       {"bad_checksum", receiver.bad_payload_frames},

@@ -6,18 +6,6 @@
 namespace lynx::decode {
 namespace {
 
-const char* TrackOf(BlockKind kind) {
-  switch (ClassOf(kind)) {
-    case BlockClass::kAnchor:
-      return "anchor";
-    case BlockClass::kResidual:
-      return "residual";
-    case BlockClass::kTail:
-      return "tail";
-  }
-  return "";
-}
-
 const char* NameOf(State state) {
   switch (state) {
     case State::kDrafting:
@@ -34,7 +22,7 @@ double Ms(Nanos time) { return std::chrono::duration<double, std::milli>(time).c
 }  // namespace
 
 void TraceFrame(const Request& request, const Completion& completion) {
-  AddSpan(request.trace, {.track = TrackOf(completion.kind),
+  AddSpan(request.trace, {.track = kBlockClassNames[static_cast<int>(ClassOf(completion.kind))],
                           .name = "frame",
                           .begin = completion.begun,
                           .end = completion.landed,
@@ -51,12 +39,6 @@ void TraceRows(const Request& request, State state, int64_t first_index, int64_t
            .begin = begin,
            .end = end,
            .args = {{{"index", first_index}, {"rows", rows}, {"pass_rows", pass_rows}}}});
-}
-
-void TraceMoment(const Request& request, const char* track, const char* name, Nanos at,
-                 TraceArg first, TraceArg second) {
-  AddSpan(request.trace,
-          {.track = track, .name = name, .begin = at, .end = at, .args = {{first, second, {}}}});
 }
 
 void ReportEnd(const Request& request, const absl::Status& status, Nanos now, bool log) {

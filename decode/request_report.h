@@ -13,9 +13,6 @@ void TraceFrame(const Request& request, const Completion& completion);
 // Its rows of a pass of the model, which had `pass_rows` in all.
 void TraceRows(const Request& request, State state, int64_t first_index, int64_t rows,
                int64_t pass_rows, Nanos begin, Nanos end);
-// Something happened, on a row of its own.
-void TraceMoment(const Request& request, const char* track, const char* name, Nanos at,
-                 TraceArg first = {}, TraceArg second = {});
 // The request is over; `log`: with a line of its own.
 void ReportEnd(const Request& request, const absl::Status& status, Nanos now, bool log);
 

@@ -58,7 +58,7 @@ void Engine::OnMessage(Run& run, const v1::DecodeToPrefill& message) {
     case v1::DecodeToPrefill::kMissing:
       return OnMissing(run, message.missing());
     case v1::DecodeToPrefill::kPromote:
-      TraceMoment(run, "request", "promoted", clock_.Now());
+      AddMoment(run.trace, "request", "promoted", clock_.Now());
       if (run.transfer_begun) sender_.Promote(run.key).IgnoreError();
       return;
     case v1::DecodeToPrefill::kRawGrant:
@@ -107,7 +107,7 @@ void Engine::OnMissing(Run& run, const v1::Missing& missing) {
     ids.push_back({block.layer(), static_cast<BlockKind>(block.kind()), block.page()});
   }
   measures_.missing_blocks.Add(ids.size());
-  TraceMoment(run, "request", "blocks sent again", clock_.Now(), {"blocks", std::ssize(ids)});
+  AddMoment(run.trace, "request", "blocks sent again", clock_.Now(), {"blocks", std::ssize(ids)});
   if (run.transfer_begun) sender_.Resend(run.key, ids).status().IgnoreError();
 }
 

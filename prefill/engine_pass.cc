@@ -95,7 +95,7 @@ void Engine::FinishChunk(Run& run, int64_t row_base, int64_t count) {
   run.phase = Phase::kSent;
   run.first_token_at = clock_.Now();
   measures_.compute_s.Observe(run.first_token_at - run.granted_at);
-  TraceMoment(run, "request", "first token, all blocks offered", clock_.Now());
+  AddMoment(run.trace, "request", "first token, all blocks offered", clock_.Now());
   v1::PrefillToDecode message;
   message.set_all_sent(true);
   Tell(run, std::move(message));

@@ -50,11 +50,11 @@ void AddWork(const EngineStats& engine, const EngineMeasures& m, MetricFamilies*
 void AddSender(const SenderStats& sender, MetricFamilies* out) {
   for (size_t c = 0; c < sender.bytes_sent.size(); ++c) {
     out->Counter("lynx_transfer_sent_bytes_total", "Payload handed to the wire, by class",
-                 sender.bytes_sent[c], {{"class", kBlockClassLabels[c]}});
+                 sender.bytes_sent[c], {{"class", kBlockClassNames[c]}});
   }
   for (size_t c = 0; c < sender.bytes_queued.size(); ++c) {
     out->Gauge("lynx_transfer_queued_bytes", "Payload that waits to be sent, by class",
-               sender.bytes_queued[c], {{"class", kBlockClassLabels[c]}});
+               sender.bytes_queued[c], {{"class", kBlockClassNames[c]}});
   }
   out->Counter("lynx_transfer_frames_sent_total", "Frames handed to the wire", sender.frames_sent);
   out->Counter("lynx_transfer_blocks_resent_total", "Blocks that were sent again",

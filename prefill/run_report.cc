@@ -5,11 +5,6 @@
 
 namespace lynx::prefill {
 
-void TraceMoment(const Run& run, const char* track, const char* name, Nanos at, TraceArg arg) {
-  AddSpan(run.trace,
-          {.track = track, .name = name, .begin = at, .end = at, .args = {{arg, {}, {}}}});
-}
-
 void TraceWait(const Run& run, const char* name, Nanos begin, Nanos end) {
   AddSpan(run.trace, {.track = "request", .name = name, .begin = begin, .end = end});
 }

@@ -7,7 +7,6 @@
 
 namespace lynx::prefill {
 
-void TraceMoment(const Run& run, const char* track, const char* name, Nanos at, TraceArg arg = {});
 // The run waited for something.
 void TraceWait(const Run& run, const char* name, Nanos begin, Nanos end);
 // Its `rows` of a pass of the model, which had `pass_rows` in all.

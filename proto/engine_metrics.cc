@@ -2,11 +2,8 @@
 
 #include "proto/engine_server.h"
 #include "proto/identity_fields.h"
-#include "transfer/block.h"
 
 namespace lynx {
-
-static_assert(std::size(kBlockClassLabels) == kBlockClasses);
 
 absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetricsServer(
     const EngineServerOptions& options, std::function<std::string()> text) {

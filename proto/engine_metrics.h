@@ -35,7 +35,4 @@ void AddSessionFamilies(const Stats& stats, MetricFamilies* families) {
                     "Data sessions that gave way to another pair", stats.sessions_evicted);
 }
 
-// "anchor", "residual", "tail": the label values of BlockClass, in its order.
-inline constexpr const char* kBlockClassLabels[] = {"anchor", "residual", "tail"};
-
 }  // namespace lynx

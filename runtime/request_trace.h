@@ -67,6 +67,13 @@ inline void AddSpan(const TracePtr& trace, const TraceSpan& span) {
   if (trace != nullptr) trace->Add(span);
 }
 
+// Something that takes no time.
+inline void AddMoment(const TracePtr& trace, const char* track, const char* name, Nanos at,
+                      TraceArg first = {}, TraceArg second = {}) {
+  AddSpan(trace,
+          {.track = track, .name = name, .begin = at, .end = at, .args = {{first, second, {}}}});
+}
+
 struct TraceLimits {
   int64_t requests = 128;  // the latest ones; 0: nothing is traced
   int64_t spans = 2048;    // of each

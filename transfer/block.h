@@ -32,6 +32,8 @@ inline constexpr int kStreams = 2;
 // Within a request: Anchor before Residual before Tail. The Tail travels on the Residual's stream.
 enum class BlockClass : uint8_t { kAnchor = 0, kResidual = 1, kTail = 2 };
 inline constexpr int kBlockClasses = 3;
+// As metrics and traces call them.
+inline constexpr const char* kBlockClassNames[kBlockClasses] = {"anchor", "residual", "tail"};
 
 constexpr BlockClass ClassOf(BlockKind kind) {
   if (kind == BlockKind::kResidualPage) return BlockClass::kResidual;
