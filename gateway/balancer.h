@@ -108,9 +108,9 @@ class Balancer {
 
     // `ratio`: of others' tokens to ours.
     int64_t load(double ratio) const {
-      return own + others +
-             static_cast<int64_t>(ratio *
-                                  static_cast<double>(std::max<int64_t>(0, own - own_reported)));
+      constexpr double kGuessMax = 1e15;  // what is beyond says nothing, and must fit the sum
+      const auto sent = static_cast<double>(std::max<int64_t>(0, own - own_reported));
+      return own + others + static_cast<int64_t>(std::min(ratio * sent, kGuessMax));
     }
     bool HasRoom(int64_t tokens) const { return free - (own - own_reported) >= tokens; }
   };

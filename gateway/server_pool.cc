@@ -14,6 +14,19 @@ namespace {
 
 constexpr int64_t kPageTokens = 64;  // of the pages that servers report
 
+// A broken server's numbers must not overflow sums over all servers.
+constexpr int64_t kReportedMax = int64_t{1} << 40;
+
+void Bound(v1::ServerInfo* info) {
+  const auto bounded = [](int64_t n) { return std::clamp<int64_t>(n, 0, kReportedMax); };
+  info->set_max_context(bounded(info->max_context()));
+  info->set_pages_total(bounded(info->pages_total()));
+  info->set_pages_free(bounded(info->pages_free()));
+  info->set_requests_running(bounded(info->requests_running()));
+  info->set_requests_waiting(bounded(info->requests_waiting()));
+  info->set_tokens_outstanding(bounded(info->tokens_outstanding()));
+}
+
 ServerReport ReportOf(const v1::ServerInfo& info) {
   return {.identity = IdentityKey(info.identity()),
           .tokens_outstanding = info.tokens_outstanding(),
@@ -127,6 +140,7 @@ void ServerPool::Answer(ServerId id, absl::StatusOr<v1::ServerInfo> info) {
     if (info.ok()) {
       if (info->incarnation() != server.info.incarnation()) ForgetIncarnation(id, server);
       server.info = *std::move(info);
+      Bound(&server.info);
     }
     SetCondition(server, condition, reason);
     if (condition == ServerCondition::kReady) {

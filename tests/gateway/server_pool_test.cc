@@ -90,6 +90,35 @@ TEST_CASE("requests go where the fewest tokens are, by reports and by what we se
   CHECK(tokens() == Tokens{0, 150, 0});
 }
 
+TEST_CASE("a broken server's numbers overflow nothing") {
+  Bed bed(3);
+  for (const int64_t n : {INT64_MAX, INT64_MIN}) {
+    v1::ServerInfo info = FakeInfo();
+    info.set_pages_total(n);
+    info.set_pages_free(n);
+    info.set_requests_running(n);
+    info.set_requests_waiting(n);
+    info.set_tokens_outstanding(n);
+    bed.decodes[n > 0 ? 0 : 1]->SetInfo(info);
+  }
+  bed.Start();
+  std::vector<ServerPool::Pick> held;
+  for (int i = 0; i < 20; ++i) {
+    auto pick = bed.Choose({.request = {.prompt_tokens = 50, .max_tokens = 50}});
+    REQUIRE(pick.ok());
+    held.push_back(*std::move(pick));
+  }
+  for (const ServerSnapshot& server : bed.pool->Servers()) {
+    CHECK(server.tokens_outstanding >= 0);
+    CHECK(server.tokens_outstanding <= int64_t{1} << 41);
+  }
+  const PoolState state = bed.pool->State();
+  CHECK(state.requests_running >= 0);
+  CHECK(state.requests_waiting >= 0);
+  CHECK(state.pages_total >= state.pages_free);
+  CHECK(state.pages_free >= 0);
+}
+
 TEST_CASE("servers that differ in the arithmetic of their GPUs do not go together") {
   Bed bed(2);
   v1::ServerInfo other = FakeInfo();
